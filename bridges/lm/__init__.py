@@ -1,0 +1,1 @@
+"""The language-model pipeline. The only package of overopt that imports torch, transformers and trl."""

@@ -1,0 +1,1 @@
+"""One module per command: ``main(argv) -> exit code``. Modules import their heavy parts inside ``main``."""

@@ -1,0 +1,89 @@
+"""What commands print: one JSON object or a plain table on standard output, progress on standard error."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+__all__ = ["format_number", "print_json", "print_table", "progress"]
+
+
+def _plain(value: Any) -> Any:
+    """Plain JSON data: arrays become lists, dataclasses objects, and numbers that JSON cannot say become null."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, str) or value is None or isinstance(value, (bool, int)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Iterable):
+        return [_plain(item) for item in value]
+    raise TypeError(f"cannot print a {type(value).__name__} as JSON")
+
+
+def print_json(value: Any) -> None:
+    """Print exactly one JSON value on standard output; NaN and infinities become null (JSON has neither)."""
+    sys.stdout.write(json.dumps(_plain(value), allow_nan=False, indent=2, ensure_ascii=False) + "\n")
+
+
+def format_number(value: float | None, digits: int = 3) -> str:
+    """``value`` with ``digits`` significant digits, thousands unabbreviated, or a dash where there is none."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    if value == 0:
+        return "0"
+    if abs(value) >= 10**6 or abs(value) < 10**-4:
+        return f"{value:.{digits}g}"
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    return f"{value:.{decimals}f}"
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> None:
+    """Print an aligned text table on standard output; floats with three significant digits, numbers to the right."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    body = [list(row) for row in rows]
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for index, column in enumerate(columns):
+        numeric = all(isinstance(row[index], (int, float, np.number)) or row[index] is None for row in body)
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in body:
+        table.add_row(
+            *(format_number(float(cell)) if isinstance(cell, (float, np.floating)) or cell is None else str(cell)
+              for cell in (float("nan") if cell is None else cell for cell in row))
+        )  # fmt: skip
+    # Piped output has no terminal width; tables are then as wide as they need to be.
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
+def progress() -> Any:
+    """A rich progress display on standard error with elapsed and remaining time; silent where it is no terminal."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
+        console=console, disable=not console.is_terminal,
+    )  # fmt: skip

@@ -1,0 +1,4 @@
+"""Mathematics of reward-model overoptimization: exact laws, curves, identities and the ledger of claims.
+
+No global randomness, no files, no torch.
+"""

@@ -56,16 +56,18 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title:
     from rich.console import Console
     from rich.table import Table
 
+    def text(cell: object) -> str:
+        if cell is None or isinstance(cell, (float, np.floating)):
+            return format_number(None if cell is None else float(cell))
+        return str(cell)
+
     body = [list(row) for row in rows]
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for index, column in enumerate(columns):
         numeric = all(isinstance(row[index], (int, float, np.number)) or row[index] is None for row in body)
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in body:
-        table.add_row(
-            *(format_number(float(cell)) if isinstance(cell, (float, np.floating)) or cell is None else str(cell)
-              for cell in (float("nan") if cell is None else cell for cell in row))
-        )  # fmt: skip
+        table.add_row(*map(text, row))
     # Piped output has no terminal width; tables are then as wide as they need to be.
     Console(width=None if sys.stdout.isatty() else 200).print(table)
 

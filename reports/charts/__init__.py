@@ -1,0 +1,1 @@
+"""Altair charts, one per file. Each takes plain rows and returns a chart; none computes a statistic."""

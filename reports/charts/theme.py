@@ -1,0 +1,116 @@
+"""The visual language: one colour per concept, in light and dark, and the Vega-Lite configuration that uses it.
+
+Charts name colours by concept (``color("gold")`` is the CSS variable ``var(--gold)``), so that one SVG follows the page
+from light to dark and onto paper without being drawn again. Static export replaces the variables by the light palette.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["CONFIG", "DARK", "FONT", "LIGHT", "TERMS", "color", "css_variables", "static_spec", "themed_spec"]
+
+FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, "Liberation Sans", sans-serif'
+
+LIGHT: Mapping[str, str] = {
+    "paper": "#ffffff",
+    "ink": "#1b1f24",
+    "muted": "#5b6470",
+    "rule": "#dfe3e8",
+    "wash": "#f5f6f8",
+    "gold": "#b57a00",
+    "proxy": "#2463c4",
+    "regressional": "#1d9a8a",
+    "extremal": "#d1431f",
+    "causal": "#6d2fa0",
+    "unattributed": "#8d949e",
+    "best-of-n": "#1b1f24",
+    "ppo": "#c2255c",
+}
+
+DARK: Mapping[str, str] = {
+    "paper": "#14171b",
+    "ink": "#eceff3",
+    "muted": "#a2abb6",
+    "rule": "#30363d",
+    "wash": "#1c2026",
+    "gold": "#f0b93a",
+    "proxy": "#7db2ff",
+    "regressional": "#35b8a6",
+    "extremal": "#ff7a55",
+    "causal": "#b184ef",
+    "unattributed": "#8b949e",
+    "best-of-n": "#eceff3",
+    "ppo": "#ff6f9f",
+}
+
+TERMS = ("regressional", "extremal", "causal", "unattributed")
+"""The four loss terms of the decomposition, in the order in which they are drawn everywhere."""
+
+
+def color(concept: str) -> str:
+    """The CSS variable of a concept's colour, for example ``"var(--gold)"``."""
+    if concept not in LIGHT:
+        raise KeyError(f"no colour named {concept!r}; have {', '.join(LIGHT)}")
+    return f"var(--{concept})"
+
+
+def css_variables(palette: Mapping[str, str]) -> str:
+    """The palette as CSS declarations."""
+    return "".join(f"--{name}:{value};" for name, value in palette.items())
+
+
+CONFIG: dict[str, Any] = {
+    "background": None,
+    "font": FONT,
+    "padding": 4,
+    "view": {"stroke": None},
+    "axis": {
+        "labelFontSize": 12,
+        "titleFontSize": 12,
+        "titleFontWeight": "normal",
+        "labelColor": color("muted"),
+        "titleColor": color("muted"),
+        "gridColor": color("rule"),
+        "domain": False,
+        "ticks": False,
+        "labelPadding": 6,
+        "titlePadding": 10,
+        "tickCount": 5,
+    },
+    "axisX": {"grid": False, "domain": True, "domainColor": color("muted"), "ticks": True, "tickColor": color("muted")},
+    "axisY": {"titleAlign": "left", "titleAnchor": "start", "titleAngle": 0, "titleX": 0, "titleY": -14},
+    "legend": {"labelFontSize": 12, "labelColor": color("ink"), "titleColor": color("muted"), "orient": "top"},
+    "title": {"anchor": "start", "color": color("ink"), "fontSize": 14, "fontWeight": 600, "offset": 14},
+    "text": {"fontSize": 12, "fill": color("ink"), "font": FONT},
+    "line": {"strokeWidth": 2.5},
+    "point": {"size": 40, "filled": True, "opacity": 1},
+    "rule": {"stroke": color("muted")},
+}
+
+_VARIABLE = re.compile(r"var\(--([\w-]+)\)")
+
+
+def themed_spec(chart: Any) -> dict[str, Any]:
+    """The chart's Vega-Lite specification in this house's look, as wide as its container where it has no width."""
+    spec: dict[str, Any] = chart.to_dict()
+    spec["config"] = CONFIG
+    if not {"hconcat", "vconcat", "concat", "facet", "repeat"} & spec.keys():
+        spec.setdefault("width", "container")
+        spec.setdefault("height", 300)
+        spec.setdefault("autosize", {"type": "fit-x", "contains": "padding"})
+    return spec
+
+
+def static_spec(chart: Any, width: int = 640) -> dict[str, Any]:
+    """The same specification with the light palette and a fixed width in pixels, for export to SVG and PNG."""
+    spec = themed_spec(chart)
+    if spec.get("width") == "container":
+        spec["width"] = width
+    text = _VARIABLE.sub(lambda match: LIGHT[match[1]], json.dumps(spec))
+    plain: dict[str, Any] = json.loads(text)
+    plain["background"] = LIGHT["paper"]
+    return plain

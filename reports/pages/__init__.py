@@ -1,0 +1,1 @@
+"""Self-contained HTML pages: they work offline, run under a strict content-security policy and print."""

@@ -1,0 +1,374 @@
+"""One self-contained HTML page from frozen parts: it works offline, under a strict content-security policy.
+
+A :class:`Page` holds :class:`Section`\\ s, a section holds blocks: :class:`Figure`, :class:`Columns`, :class:`Table`,
+:class:`Text`, :class:`Bullets`, :class:`Facts`, :class:`Key`, :class:`Samples`. Strings are escaped; ``**bold**`` and
+```code``` are the only markup. Behind every chart stands its text alternative and, where given, its table.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+from overopt.reports.charts.theme import DARK, LIGHT, css_variables, static_spec, themed_spec
+from overopt.reports.pages.numbers import count, plain
+
+__all__ = [
+    "Bullets", "Columns", "Facts", "Figure", "Key", "Mark", "Page", "Sample", "SampleColumn", "Samples", "Section",
+    "Table", "Text", "page_html", "write_figure", "write_page",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A verdict as a table cell: its words, and whether it is good news, bad news or an open question."""
+
+    text: str
+    kind: Literal["good", "bad", "open"]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under named columns. Cells: text, :class:`Mark`, numbers (floats get two decimals), None for no value."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[object, ...], ...]
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """An altair chart with its words.
+
+    Attributes
+    ----------
+    chart
+        An altair chart; without a width it fills its container.
+    alt
+        What the picture shows, in one or two sentences, for readers who cannot see it.
+    title, subtitle, caption
+        Above (bold), above (small: what the axes and bands are) and below the chart.
+    table
+        The numbers behind the chart, shown on demand and on paper.
+    name
+        File name without ending for static export; a figure without a name is not exported.
+    """
+
+    chart: Any
+    alt: str
+    title: str = ""
+    subtitle: str = ""
+    caption: str = ""
+    table: Table | None = None
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Text:
+    """One paragraph."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Bullets:
+    """A list of sentences."""
+
+    items: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Names with their values, such as versions and settings."""
+
+    pairs: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Key:
+    """A colour key: (concept of the palette, words)."""
+
+    entries: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One completion with its two scores, in gold SD."""
+
+    prompt: str
+    completion: str
+    gold: float
+    proxy: float
+
+
+@dataclass(frozen=True)
+class SampleColumn:
+    """Completions of one policy: ``title`` in bold, ``note`` beside it, ``tone`` a concept of the palette."""
+
+    title: str
+    note: str
+    tone: str
+    samples: tuple[Sample, ...]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Completions of several policies side by side."""
+
+    columns: tuple[SampleColumn, ...]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Two or three blocks side by side; one below the other on a phone."""
+
+    blocks: tuple[Figure | Table | Text | Bullets, ...]
+
+
+Block = Figure | Columns | Table | Text | Bullets | Facts | Key | Samples
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading, one sentence under it, and blocks."""
+
+    title: str
+    blocks: tuple[Block, ...]
+    lead: str = ""
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page.
+
+    Attributes
+    ----------
+    title
+        The browser's title.
+    headline
+        The answer, as one sentence.
+    summary
+        A few plain sentences under the headline, one paragraph each.
+    hero
+        Blocks before the first section: the picture.
+    sections, footer
+        The rest; ``footer`` lines are small print.
+    kicker
+        A short line above the headline: what this page is.
+    """
+
+    title: str
+    headline: str
+    sections: tuple[Section, ...]
+    summary: tuple[str, ...] = ()
+    hero: tuple[Block, ...] = ()
+    footer: tuple[str, ...] = ()
+    kicker: str = ""
+
+    def figures(self) -> Iterator[Figure]:
+        """Every figure, in reading order."""
+        for block in (*self.hero, *(block for section in self.sections for block in section.blocks)):
+            if isinstance(block, Figure):
+                yield block
+            elif isinstance(block, Columns):
+                yield from (part for part in block.blocks if isinstance(part, Figure))
+
+
+_SIGNS = {"good": "✓", "bad": "✗", "open": "?"}
+_MARKUP = re.compile(r"\*\*(.+?)\*\*|`([^`]+)`")
+
+
+def _words(text: str) -> str:
+    def tag(match: re.Match[str]) -> str:
+        return f"<strong>{match[1]}</strong>" if match[1] is not None else f"<code>{match[2]}</code>"
+
+    return _MARKUP.sub(tag, html.escape(text))
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, Mark):
+        return f'<span class="mark {value.kind}" data-sign="{_SIGNS[value.kind]}">{html.escape(value.text)}</span>'
+    if isinstance(value, str):
+        return _words(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return count(value) if abs(value) >= 10_000 else str(value)
+    return plain(None if value is None else float(value))  # type: ignore[arg-type]
+
+
+def _is_number(value: object) -> bool:
+    if isinstance(value, str):
+        return bool(re.match(r"^[−+–]?[\d–]", value)) and not re.search(r"[A-Za-z]{3}", value)
+    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
+
+
+def _table(table: Table) -> str:
+    numeric = [all(_is_number(row[index]) for row in table.rows) for index in range(len(table.columns))]
+    classes = [' class="number"' if number else "" for number in numeric]
+    head = "".join(
+        f'<th scope="col"{kind}>{_words(name)}</th>' for name, kind in zip(table.columns, classes, strict=True)
+    )
+    body = "".join(
+        "<tr>" + "".join(f"<td{kind}>{_cell(cell)}</td>" for cell, kind in zip(row, classes, strict=True)) + "</tr>"
+        for row in table.rows
+    )
+    caption = f"<caption>{_words(table.caption)}</caption>" if table.caption else ""
+    label = html.escape(table.caption or ", ".join(table.columns), quote=True)
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{label}">'
+        f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def _json_block(identity: str, value: object) -> str:
+    # "<" never appears raw, so no string in the data can close the script element.
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    return f'<script type="application/json" id="{identity}">{text}</script>'
+
+
+class _Renderer:
+    """Renders blocks and numbers the charts."""
+
+    def __init__(self) -> None:
+        self.charts = 0
+
+    def block(self, block: Block) -> str:
+        match block:
+            case Figure():
+                return self.figure(block)
+            case Columns():
+                size = {2: "two", 3: "three"}.get(len(block.blocks), "")
+                return f'<div class="columns {size}">' + "".join(map(self.block, block.blocks)) + "</div>"
+            case Table():
+                return _table(block)
+            case Text():
+                return f"<p>{_words(block.text)}</p>"
+            case Bullets():
+                return "<ul>" + "".join(f"<li>{_words(item)}</li>" for item in block.items) + "</ul>"
+            case Facts():
+                rows = "".join(f"<dt>{_words(name)}</dt><dd>{_words(value)}</dd>" for name, value in block.pairs)
+                return f"<dl>{rows}</dl>"
+            case Key():
+                entries = "".join(
+                    f'<span class="tone-{concept}">{_words(words)}</span>' for concept, words in block.entries
+                )
+                return f'<div class="key">{entries}</div>'
+            case Samples():
+                size = {2: "two", 3: "three"}.get(len(block.columns), "")
+                return f'<div class="columns {size}">' + "".join(map(_sample_column, block.columns)) + "</div>"
+
+    def figure(self, figure: Figure) -> str:
+        self.charts += 1
+        identity = f"chart-{self.charts}"
+        spec = themed_spec(figure.chart)
+        spec["description"] = figure.alt
+        title = f"<h3>{_words(figure.title)}</h3>" if figure.title else ""
+        subtitle = f'<p class="subtitle">{_words(figure.subtitle)}</p>' if figure.subtitle else ""
+        caption = f"<figcaption>{_words(figure.caption)}</figcaption>" if figure.caption else ""
+        table = f"<details><summary>Numbers</summary>{_table(figure.table)}</details>" if figure.table else ""
+        holder = f'<div class="chart" data-chart="{identity}"></div>'
+        return f"<figure>{title}{subtitle}{holder}{_json_block(identity, spec)}{caption}{table}</figure>"
+
+    def section(self, section: Section) -> str:
+        lead = f'<p class="lead">{_words(section.lead)}</p>' if section.lead else ""
+        return f"<section><h2>{_words(section.title)}</h2>{lead}{''.join(map(self.block, section.blocks))}</section>"
+
+
+def _sample_column(column: SampleColumn) -> str:
+    quotes = "".join(
+        f'<blockquote><p class="text"><span class="prompt">{html.escape(sample.prompt.strip())}</span> '
+        f"{html.escape(sample.completion.strip())}</p>"
+        f'<p class="scores"><span>gold <b class="gold-number">{plain(sample.gold)}</b></span>'
+        f'<span>proxy <b class="proxy-number">{plain(sample.proxy)}</b></span></p></blockquote>'
+        for sample in column.samples
+    )
+    return (
+        f'<div class="sample tone-{column.tone}"><p class="when">{_words(column.title)} '
+        f"<span>{_words(column.note)}</span></p>{quotes}</div>"
+    )
+
+
+@cache
+def _bundle() -> str:
+    import vl_convert
+
+    return f"(()=>{{{vl_convert.javascript_bundle(snippet=None)}\n}})();"
+
+
+def _asset(name: str) -> str:
+    return files("overopt.reports.pages").joinpath(name).read_text(encoding="utf-8")
+
+
+def _stylesheet() -> str:
+    tones = "".join(f".tone-{name}{{--tone:var(--{name})}}" for name in LIGHT)
+    # On paper the page is light, whatever the screen is: the dark palette applies to screens only.
+    return (
+        f":root{{{css_variables(LIGHT)}}}"
+        f"@media screen and (prefers-color-scheme:dark){{:root{{{css_variables(DARK)}}}}}{tones}{_asset('page.css')}"
+    )
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def page_html(page: Page) -> str:
+    """The page as one HTML document. No address is ever fetched: styles, scripts and data are inside."""
+    render = _Renderer()
+    hero = "".join(map(render.block, page.hero))
+    sections = "".join(map(render.section, page.sections))
+    style = _stylesheet()
+    scripts = [_bundle(), _asset("page.js")] if render.charts else []
+    policy = f"default-src 'none'; style-src {_hash(style)}; base-uri 'none'; form-action 'none'"
+    if scripts:
+        policy += f"; script-src {' '.join(map(_hash, scripts))}"
+    kicker = f'<p class="kicker">{_words(page.kicker)}</p>' if page.kicker else ""
+    summary = "".join(f"<p>{_words(paragraph)}</p>" for paragraph in page.summary)
+    footer = "".join(f"<p>{_words(line)}</p>" for line in page.footer)
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{html.escape(page.title)}</title><style>{style}</style></head>\n<body>"
+        f'<header>{kicker}<h1>{_words(page.headline)}</h1><div class="summary">{summary}</div></header>\n'
+        f"<main>{hero}{sections}"
+        f"{'<noscript><p>Charts need JavaScript; their numbers are in the tables.</p></noscript>' if scripts else ''}"
+        f"</main>\n<footer>{footer}</footer>\n"
+        + "".join(f"<script>{script}</script>" for script in scripts)
+        + "</body></html>\n"
+    )
+
+
+def write_page(path: str | os.PathLike[str], page: Page) -> Path:
+    """Write the page to ``path`` in one step (a reader never sees half of it) and return the path."""
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    temporary.write_text(page_html(page), encoding="utf-8")
+    temporary.replace(target)
+    return target
+
+
+def write_figure(path: str | os.PathLike[str], chart: Any, width: int = 640) -> Path:
+    """Write an altair chart as SVG or PNG (by the path's ending), in the light palette, ``width`` pixels wide."""
+    import vl_convert
+
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    spec = static_spec(chart, width)
+    if target.suffix == ".png":
+        target.write_bytes(vl_convert.vegalite_to_png(spec, scale=2))
+    else:
+        target.write_text(vl_convert.vegalite_to_svg(spec), encoding="utf-8")
+    return target

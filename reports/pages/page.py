@@ -303,7 +303,7 @@ def _sample_column(column: SampleColumn) -> str:
 def _bundle() -> str:
     import vl_convert
 
-    return f"(()=>{{{vl_convert.javascript_bundle(snippet=None)}\n}})();"
+    return f"(()=>{{{vl_convert.javascript_bundle('window.vegaEmbed = vegaEmbed;')}\n}})();"
 
 
 def _asset(name: str) -> str:

@@ -1,0 +1,236 @@
+"""Where the gap between promised and delivered reward of best-of-n goes, with exact rank weights and no smoothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import gammaln
+
+from overopt.bridges.decomposition.blocks import Block, centred_blocks, scatter
+from overopt.bridges.decomposition.independence import IndependenceTest, independence_test
+from overopt.bridges.decomposition.residual_permutation import null_gold, observed_gold
+from overopt.bridges.decomposition.scale import MeasurementScale, ScaleKind, fit_scale
+from overopt.bridges.decomposition.terms import Term, estimate_terms, unknown_terms, withhold
+from overopt.bridges.score_bank import ScoreBank
+from overopt.theory.errors import InputError
+
+__all__ = ["BestOfNDecomposition", "BestOfNPoint", "decompose_best_of_n"]
+
+PRACTICAL_MARGIN = 0.02
+MIN_LEVELS = 5
+MIN_LIVE_PROMPTS = 10
+
+
+@dataclass(frozen=True)
+class BestOfNPoint:
+    """The decomposition at one n; promise and delivered are gains, the four terms between them losses, all in gold SD.
+
+    Attributes
+    ----------
+    n
+        Samples drawn per prompt, of which the best by proxy is kept.
+    promise, regressional, extremal, causal, unattributed, delivered
+        ``promise - regressional - extremal - causal - unattributed = delivered``. Causal and unattributed are 0 by
+        construction: best-of-n only reweights base samples by their proxy.
+    linear_shrinkage, noise_tail
+        The two parts of regressional: ``(1 - reliability) promise``, and what the noise's shape adds to it.
+    extremal_normal_scores
+        Extremal with the null on the proxy's within-prompt normal scores.
+    promise_mismatch
+        Promise minus the promise of the null world; beyond .1 the split depends on definitions.
+    """
+
+    n: int
+    promise: Term
+    regressional: Term
+    extremal: Term
+    causal: Term
+    unattributed: Term
+    delivered: Term
+    linear_shrinkage: Term
+    noise_tail: Term
+    extremal_normal_scores: Term
+    promise_mismatch: float | None
+
+    @property
+    def dependent_error(self) -> int:
+        """+1 (gold lost) or -1 (gold won) where both scales' intervals exclude 0 on the same side by .02 SD, else 0."""
+        sides = {_beyond_margin(self.extremal), _beyond_margin(self.extremal_normal_scores)}
+        return sides.pop() if len(sides) == 1 else 0
+
+
+def _beyond_margin(term: Term) -> int:
+    if term.estimate is None or abs(term.estimate) < PRACTICAL_MARGIN:
+        return 0
+    return term.excludes_zero()
+
+
+@dataclass(frozen=True)
+class BestOfNDecomposition:
+    """The decomposition of a best-of-n curve.
+
+    Attributes
+    ----------
+    proxy
+        Name of the proxy column.
+    scale
+        The measurement scale in force.
+    points
+        One per n, in the order asked for.
+    independence, independence_normal_scores
+        Permutation tests of "the error is independent of gold" on the two scales.
+    warnings
+        What the data cannot tell, with the reason.
+    """
+
+    proxy: str
+    scale: MeasurementScale
+    points: tuple[BestOfNPoint, ...]
+    independence: IndependenceTest
+    independence_normal_scores: IndependenceTest
+    warnings: tuple[str, ...]
+
+
+def rank_weights(n_samples: int, n: Sequence[int]) -> NDArray[np.float64]:
+    """(N, J) ``C(k-1, n-1) / C(N, n)`` for rank k (N = best): WebGPT, appendix I; Gao et al. 2022, section 3.1."""
+    rank = np.arange(1, n_samples + 1)[:, None]
+    size = np.asarray(n)[None, :]
+    with np.errstate(divide="ignore"):
+        log_weight = (
+            gammaln(rank) - gammaln(size) - gammaln(np.maximum(rank - size + 1, 1))
+            - gammaln(n_samples + 1) + gammaln(size + 1) + gammaln(n_samples - size + 1)
+        )  # fmt: skip
+    weights = np.where(rank >= size, np.exp(log_weight), 0.0)
+    return np.asarray(weights / weights.sum(axis=0))
+
+
+def decompose_best_of_n(
+    bank: ScoreBank,
+    proxy: str,
+    n: Sequence[int],
+    *,
+    rng: np.random.Generator,
+    scale: ScaleKind = "slope",
+    permutations: int = 16,
+    null_banks: int = 5,
+) -> BestOfNDecomposition:
+    """Split promise minus delivery of best-of-n into regressional and extremal.
+
+    ``promise(n)`` and ``delivered(n)`` are the unbiased best-of-n means of proxy and gold over the base policy's; the
+    gold of the residual-permutation null lies between them. Each prompt has the same weight.
+
+    Parameters
+    ----------
+    bank
+        Samples of the base policy.
+    proxy
+        Which of the bank's proxies selects.
+    n
+        Numbers of samples, each between 1 and the smallest number of samples of any prompt.
+    scale
+        Measurement scale; see :func:`fit_scale`.
+    permutations, null_banks
+        See :func:`null_gold`.
+
+    Raises
+    ------
+    InputError
+        If the proxy does not exist, ``n`` is out of range, or a prompt has one sample.
+    """
+    if proxy not in bank.proxies:
+        raise InputError(f"`proxy` must be one of {', '.join(bank.proxies)}, got '{proxy}'.")
+    sizes = [int(value) for value in n]
+    if not sizes or min(sizes) < 1 or max(sizes) > bank.samples_per_prompt:
+        raise InputError(f"`n` must hold values between 1 and {bank.samples_per_prompt}, got {sizes}.")
+    if bank.samples_per_prompt < 2:
+        raise InputError("`bank` must have at least 2 samples for every prompt, got 1.")
+    blocks = centred_blocks(bank, proxy)
+    units = fit_scale(blocks, scale)
+    warnings = [units.note] if units.note else []
+
+    promise_rows, gold_rows = [], []
+    null_rows: dict[bool, list[NDArray[np.float64]]] = {False: [], True: []}
+    mismatch_rows = []
+    for block in blocks:
+        weights = rank_weights(block.gold.shape[1], sizes)
+        promise_rows.append(np.sort(block.proxy, axis=1) @ weights)
+        gold_rows.append(observed_gold(block.gold, block.proxy, weights))
+        for scores in (False, True):
+            null = null_gold(
+                block.gold, block.proxy, weights, rng, permutations=permutations, null_banks=null_banks, scores=scores
+            )
+            null_rows[scores].append(null.gold)
+            if not scores:
+                mismatch_rows.append(promise_rows[-1] - null.proxy)
+    promise = units.scale_proxy(scatter(blocks, promise_rows))
+    delivered = units.scale_gold(scatter(blocks, gold_rows))
+    null_raw = units.scale_gold(scatter(blocks, null_rows[False]))
+    null_scores = units.scale_gold(scatter(blocks, null_rows[True]))
+    mismatch = units.scale_proxy(scatter(blocks, mismatch_rows)).mean(axis=0)
+    for contributions in (promise, delivered, null_raw, null_scores):
+        contributions[:, np.asarray(sizes) == 1] = 0.0  # exactly, where a sum of centred rewards is rounding noise
+    shrinkage = (1.0 - units.reliability) * promise
+
+    def terms(contributions: NDArray[np.float64]) -> tuple[Term, ...]:
+        return estimate_terms(contributions, rng).terms()
+
+    columns = {
+        "promise": terms(promise),
+        "regressional": terms(promise - null_raw),
+        "extremal": terms(null_raw - delivered),
+        "delivered": terms(delivered),
+        "linear_shrinkage": terms(shrinkage),
+        "noise_tail": terms(promise - null_raw - shrinkage),
+        "extremal_normal_scores": terms(null_scores - delivered),
+    }
+    reason = _cannot_split(blocks)
+    if reason is not None:
+        warnings.append(reason)
+        for name in ("regressional", "extremal", "linear_shrinkage", "noise_tail", "extremal_normal_scores"):
+            columns[name] = unknown_terms(len(sizes), reason)
+    reason = _cannot_trust_intervals(blocks)
+    if reason is not None:
+        warnings.append(reason)
+        columns = {name: withhold(column, reason) for name, column in columns.items()}
+    zero = Term(0.0, (0.0, 0.0), (0.0, 0.0))
+    points = tuple(
+        BestOfNPoint(
+            n=size, causal=zero, unattributed=zero, promise_mismatch=float(mismatch[index]),
+            **{name: column[index] for name, column in columns.items()},
+        )
+        for index, size in enumerate(sizes)
+    )  # fmt: skip
+    return BestOfNDecomposition(
+        proxy=proxy, scale=units, points=points, warnings=tuple(warnings),
+        independence=independence_test(bank, proxy, rng),
+        independence_normal_scores=independence_test(bank, proxy, rng, scores=True),
+    )  # fmt: skip
+
+
+def _cannot_split(blocks: list[Block]) -> str | None:
+    """Why regressional and extremal cannot be told apart on this bank, or None."""
+    if all(not block.proxy.any() for block in blocks):
+        return "cannot tell: the proxy is constant within every prompt"
+    if all(not block.gold.any() for block in blocks):
+        return "cannot tell: gold is constant within every prompt"
+    levels = np.concatenate([1 + (np.diff(np.sort(block.proxy, axis=1), axis=1) > 0).sum(axis=1) for block in blocks])
+    if np.median(levels) < MIN_LEVELS:
+        return (
+            f"cannot tell regressional from extremal: the proxy has {np.median(levels):g} levels within a prompt "
+            f"(median), fewer than {MIN_LEVELS}"
+        )
+    return None
+
+
+def _cannot_trust_intervals(blocks: list[Block]) -> str | None:
+    """Why the intervals over prompts cannot be trusted, or None."""
+    n_prompts = sum(block.prompts.size for block in blocks)
+    if n_prompts < 2:
+        return "no intervals: one prompt only, and prompts are the independent units"
+    live = sum(int((block.gold.any(axis=1) & block.proxy.any(axis=1)).sum()) for block in blocks)
+    if live < min(MIN_LIVE_PROMPTS, n_prompts):
+        return f"no intervals: gold and proxy both vary in {live} of {n_prompts} prompts only"
+    return None

@@ -1,0 +1,63 @@
+"""A score bank as rectangles: prompts with equally many samples, centred within the prompt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from overopt.bridges.score_bank import ScoreBank
+
+__all__ = ["Block", "centred_blocks"]
+
+
+@dataclass(frozen=True)
+class Block:
+    """Prompts that have the same number of samples.
+
+    Attributes
+    ----------
+    prompts
+        (B,) indices into the bank's prompts.
+    gold, proxy
+        (B, N) rewards minus the prompt's mean, in their own units.
+    gold_mean, proxy_mean
+        (B,) the means that were taken off.
+    """
+
+    prompts: NDArray[np.intp]
+    gold: NDArray[np.float64]
+    proxy: NDArray[np.float64]
+    gold_mean: NDArray[np.float64]
+    proxy_mean: NDArray[np.float64]
+
+
+def centred_blocks(bank: ScoreBank, proxy: str) -> list[Block]:
+    """The bank's prompts grouped by their number of samples, so that each group is one (prompts, samples) array."""
+    counts = np.diff(bank.offsets)
+    values = bank.proxies[proxy]
+    blocks = []
+    for count in np.unique(counts):
+        prompts = np.flatnonzero(counts == count)
+        if prompts.size == counts.size:
+            gold_rows, proxy_rows = bank.gold.reshape(-1, count), values.reshape(-1, count)
+        else:
+            rows = bank.offsets[prompts][:, None] + np.arange(count)
+            gold_rows, proxy_rows = bank.gold[rows], values[rows]
+        gold_mean, proxy_mean = gold_rows.mean(axis=1), proxy_rows.mean(axis=1)
+        gold, centred_proxy = gold_rows - gold_mean[:, None], proxy_rows - proxy_mean[:, None]
+        # A constant row must be exactly 0, not rounding noise around its mean.
+        gold[np.ptp(gold_rows, axis=1) == 0.0] = 0.0
+        centred_proxy[np.ptp(proxy_rows, axis=1) == 0.0] = 0.0
+        blocks.append(Block(prompts, gold, centred_proxy, gold_mean, proxy_mean))
+    return blocks
+
+
+def scatter(blocks: list[Block], parts: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Per-block rows put back into the bank's order of prompts: (K, ...)."""
+    n_prompts = sum(block.prompts.size for block in blocks)
+    whole = np.empty((n_prompts, *parts[0].shape[1:]))
+    for block, part in zip(blocks, parts, strict=True):
+        whole[block.prompts] = part
+    return whole

@@ -1,0 +1,160 @@
+"""Permutation test of "the proxy's error is independent of gold" on the base policy's samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from overopt.bridges.decomposition.blocks import Block, centred_blocks
+from overopt.bridges.decomposition.residual_permutation import normal_scores, slope_on_gold
+from overopt.bridges.score_bank import ScoreBank
+
+__all__ = ["IndependenceTest", "independence_test"]
+
+FUNCTIONS = ("<e, g^2>", "<e, g^3>", "<e^2, g>", "<|e|, g>", "<clip(e^2), g^2>")
+CLIP = 6.0
+MAX_RECORDS = 100_000
+
+
+@dataclass(frozen=True)
+class IndependenceTest:
+    """Result of the test.
+
+    Attributes
+    ----------
+    p_value
+        Probability under independence of a statistic at least this large; None where the data cannot tell.
+    statistic
+        Sum of squared permutation z-values of the functions kept.
+    z_values
+        Function -> its permutation z-value. ``<e, g^2>`` far from 0 means a bend in the proxy, ``<e^2, g>`` an error
+        whose size changes with gold.
+    permutations
+        Number of permutations drawn.
+    scale
+        ``"raw"`` or ``"normal scores"``: independence on one monotone scale is dependence on another.
+    reason
+        Why there is no p-value; None if there is one.
+    """
+
+    p_value: float | None
+    statistic: float
+    z_values: dict[str, float]
+    permutations: int
+    scale: str
+    reason: str | None = None
+
+
+def independence_test(
+    bank: ScoreBank, proxy: str, rng: np.random.Generator, *, permutations: int = 199, scores: bool = False
+) -> IndependenceTest:
+    """Test whether ``e`` in ``proxy = c gold + e`` is independent of gold within prompts.
+
+    The residuals are permuted within the prompt, residualised on gold again and rescaled to their old sum of squares (a
+    permuted residual has lost its orthogonality to gold; without this step the test never rejects at small n). The
+    statistic sums the squared permutation z-values of five products of a function of ``e`` and a function of ``g``,
+    each with its linear part taken off. A function that permutations cannot change (``g^2`` of a binary gold) is
+    dropped.
+
+    Parameters
+    ----------
+    permutations
+        The p-value is a multiple of ``1 / (permutations + 1)``.
+    scores
+        Test the proxy's within-prompt normal scores instead of the proxy itself.
+
+    Notes ----- It looks at base samples only and so cannot see a policy that breaks the relation later (a causal hack).
+    Banks of more than 100,000 records are thinned to that many; the power is ample there.
+    """
+    name = "normal scores" if scores else "raw"
+    tables = [
+        table for block in centred_blocks(bank, proxy) if (table := _standardised(_thin(block, bank, rng), scores))
+    ]
+    if not tables:
+        return IndependenceTest(None, 0.0, {}, 0, name, "gold or proxy is constant within every prompt")
+    observed = _products(tables, [table.error for table in tables])
+    draws = np.empty((permutations, observed.size))
+    for index in range(permutations):
+        draws[index] = _products(tables, [table.permuted_error(rng) for table in tables])
+    spread = draws.std(axis=0, ddof=1)
+    kept = spread > 1e-9 * sum(table.error.size for table in tables) ** 0.5
+    if not kept.any():
+        return IndependenceTest(None, 0.0, {}, permutations, name, "gold has too few levels to show a dependent error")
+    centre, spread = draws[:, kept].mean(axis=0), spread[kept]
+    z_observed = (observed[kept] - centre) / spread
+    statistic = float((z_observed**2).sum())
+    null = (((draws[:, kept] - centre) / spread) ** 2).sum(axis=1)
+    p_value = (1.0 + float((null >= statistic).sum())) / (permutations + 1.0)
+    names = [function for function, keep in zip(FUNCTIONS, kept, strict=True) if keep]
+    return IndependenceTest(
+        p_value, statistic, dict(zip(names, map(float, z_observed), strict=True)), permutations, name
+    )
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Prompts of one size: gold at unit variance, its square and cube beyond the linear part, and the residuals."""
+
+    gold: NDArray[np.float64]
+    square: NDArray[np.float64]
+    cube: NDArray[np.float64]
+    error: NDArray[np.float64]
+
+    def permuted_error(self, rng: np.random.Generator) -> NDArray[np.float64]:
+        shuffled = rng.permuted(self.error, axis=1)
+        shuffled -= slope_on_gold(self.gold, shuffled) * self.gold
+        return _unit_variance(shuffled)
+
+
+def _thin(block: Block, bank: ScoreBank, rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """At most ``MAX_RECORDS`` records of the bank: fewer samples per prompt first, then fewer prompts."""
+    gold, proxy = block.gold, block.proxy
+    excess = bank.gold.size / MAX_RECORDS
+    if excess > 1.0:
+        samples = max(int(gold.shape[1] / excess), min(gold.shape[1], 64))
+        prompts = max(int(gold.size / excess / samples), 1)
+        rows = rng.permutation(gold.shape[0])[:prompts]
+        columns = rng.permutation(gold.shape[1])[:samples]
+        gold, proxy = gold[np.ix_(rows, columns)], proxy[np.ix_(rows, columns)]
+    return gold, proxy
+
+
+def _unit_variance(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    norm = np.sqrt(np.einsum("kn,kn->k", rows, rows) / rows.shape[1])[:, None]
+    return np.asarray(np.divide(rows, norm, out=np.zeros_like(rows), where=norm > 0))
+
+
+def _standardised(rows: tuple[NDArray[np.float64], NDArray[np.float64]], scores: bool) -> _Table | None:
+    gold, proxy = rows
+    if gold.shape[1] < 4:
+        return None
+    live = (np.ptp(gold, axis=1) > 0) & (np.ptp(proxy, axis=1) > 0)
+    if not live.any():
+        return None
+    gold, proxy = gold[live], proxy[live]
+    proxy = normal_scores(proxy) if scores else proxy - proxy.mean(axis=1, keepdims=True)
+    gold = _unit_variance(gold - gold.mean(axis=1, keepdims=True))
+
+    def beyond_linear(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        centred = values - values.mean(axis=1, keepdims=True)
+        return np.asarray(centred - slope_on_gold(gold, centred) * gold)
+
+    error = _unit_variance(proxy - slope_on_gold(gold, proxy) * gold)
+    return _Table(gold, beyond_linear(gold**2), beyond_linear(gold**3), error)
+
+
+def _products(tables: list[_Table], errors: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """(5,) sums over all records of the products named in ``FUNCTIONS``."""
+    total = np.zeros(len(FUNCTIONS))
+    for table, error in zip(tables, errors, strict=True):
+        squared = error**2
+        total += (
+            np.vdot(error, table.square),
+            np.vdot(error, table.cube),
+            np.vdot(squared, table.gold),
+            np.vdot(np.abs(error), table.gold),
+            np.vdot(np.minimum(squared, CLIP), table.square),
+        )
+    return total

@@ -1,0 +1,187 @@
+"""A bank that stays on disk: Parquet read by row group in bounded memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from overopt.bridges.parquet import proxy_column, read_metadata
+from overopt.bridges.score_bank import ScoreBank
+from overopt.theory.errors import InputError
+
+__all__ = ["StoredBank"]
+
+_BATCH = 1 << 20
+
+
+@dataclass(frozen=True)
+class StoredBank:
+    """A Parquet table of base samples whose prompts are contiguous; one chunk of whole prompts is in memory at a time.
+
+    Attributes
+    ----------
+    path
+        The file.
+    columns
+        Proxy name -> column.
+    prompt_column, sample_column, gold_column
+        Columns of the file; None for ``prompt_column`` makes all rows one pool, None for ``sample_column`` numbers the
+        samples as they come.
+    names, counts
+        (K,) the prompts in the file's order and their numbers of samples.
+    """
+
+    path: str
+    columns: dict[str, str]
+    gold_column: str
+    prompt_column: str | None
+    sample_column: str | None
+    names: tuple[str, ...]
+    counts: NDArray[np.int64]
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        proxies: dict[str, str] | None = None,
+        *,
+        gold: str = "gold",
+        prompt: str | None = "prompt",
+        sample: str | None = "sample",
+    ) -> StoredBank:
+        """Open a file and read its prompt column once.
+
+        Parameters
+        ----------
+        proxies
+            Proxy name -> column; default: those that :meth:`ScoreBank.write` recorded.
+
+        Raises
+        ------
+        InputError
+            If the file or a column is missing, or a prompt's rows are not contiguous.
+        """
+        import pyarrow.parquet as pq
+
+        metadata = read_metadata(path)
+        if proxies is None:
+            if metadata is None or metadata.get("kind") != "ScoreBank":
+                raise InputError(f"{path}: `proxies` must name the proxy columns of a table from elsewhere, got none.")
+            proxies = {name: proxy_column(name) for name in metadata["proxies"]}
+        with pq.ParquetFile(path) as file:
+            present = file.schema_arrow.names
+            for column in (gold, *proxies.values(), *([prompt] if prompt else []), *([sample] if sample else [])):
+                if column not in present:
+                    raise InputError(f"{path}: column '{column}' must exist, got {', '.join(present)}.")
+            if file.metadata.num_rows == 0:
+                raise InputError(f"{path}: at least one row is needed, got none.")
+            names, counts = _runs(file, prompt, str(path))
+        return cls(str(path), dict(proxies), gold, prompt, sample, names, counts)
+
+    @property
+    def proxies(self) -> tuple[str, ...]:
+        """Names of the proxies."""
+        return tuple(self.columns)
+
+    @property
+    def n_prompts(self) -> int:
+        """Number of prompts, K."""
+        return len(self.names)
+
+    @property
+    def n_rows(self) -> int:
+        """Number of records, R."""
+        return int(self.counts.sum())
+
+    @property
+    def samples_per_prompt(self) -> int:
+        """The smallest number of samples of any prompt."""
+        return int(self.counts.min())
+
+    def chunks(self) -> Iterator[ScoreBank]:
+        """Yield the bank in pieces of whole prompts, about a million rows each (or one prompt, if that is larger)."""
+        import pyarrow.parquet as pq
+
+        wanted = [self.gold_column, *self.columns.values(), *([self.sample_column] if self.sample_column else [])]
+        held: list[dict[str, NDArray[Any]]] = []
+        first_prompt, held_rows, first_row = 0, 0, 0
+        with pq.ParquetFile(self.path, memory_map=True) as file:
+            for batch in file.iter_batches(batch_size=_BATCH, columns=list(dict.fromkeys(wanted)), use_threads=False):
+                held.append({name: _numbers(batch[name], name, self.path, first_row + held_rows) for name in wanted})
+                held_rows += batch.num_rows
+                ends = np.cumsum(self.counts[first_prompt : first_prompt + held_rows])
+                whole = int(np.searchsorted(ends, held_rows, side="right"))
+                if whole == 0:
+                    continue
+                rows = int(ends[whole - 1])
+                joined = {name: np.concatenate([part[name] for part in held]) for name in wanted}
+                yield self._bank(
+                    {name: values[:rows] for name, values in joined.items()}, first_prompt, whole, first_row
+                )
+                held = [{name: values[rows:] for name, values in joined.items()}]
+                held_rows -= rows
+                first_prompt += whole
+                first_row += rows
+
+    def _bank(self, columns: dict[str, NDArray[Any]], first_prompt: int, count: int, first_row: int) -> ScoreBank:
+        return ScoreBank.from_codes(
+            codes=np.repeat(np.arange(count), self.counts[first_prompt : first_prompt + count]),
+            prompts=self.names[first_prompt : first_prompt + count],
+            gold=columns[self.gold_column],
+            proxies={name: columns[column] for name, column in self.columns.items()},
+            sample=None if self.sample_column is None else columns[self.sample_column],
+            source=self.path,
+            first_row=first_row,
+        )
+
+
+def _numbers(column: Any, name: str, path: str, first_row: int) -> NDArray[Any]:
+    import pyarrow as pa
+
+    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or pa.types.is_boolean(column.type)):
+        raise InputError(f"{path}: column '{name}' must be numeric, got type {column.type}.")
+    if column.null_count:
+        row = first_row + int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0]) + 1
+        raise InputError(f"{path}, row {row}, column '{name}': must be a number, got an empty cell.")
+    values: NDArray[Any] = column.to_numpy(zero_copy_only=False)
+    return values.astype(np.float64) if values.dtype == np.bool_ else values
+
+
+def _runs(file: Any, prompt: str | None, path: str) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    """Names and lengths of the runs of equal prompts."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if prompt is None:
+        return ("pool",), np.array([file.metadata.num_rows], dtype=np.int64)
+    names: list[str] = []
+    counts: list[int] = []
+    for batch in file.iter_batches(batch_size=_BATCH, columns=[prompt], use_threads=False):
+        runs = pc.run_end_encode(batch[prompt].cast(pa.string()))
+        sizes = np.diff(np.asarray(runs.run_ends), prepend=0)
+        for name, size in zip(runs.values.to_pylist(), sizes.tolist(), strict=True):
+            if name is None:
+                raise InputError(
+                    f"{path}, row {sum(counts) + 1}, column '{prompt}': must name a prompt, got an empty cell."
+                )
+            if names and names[-1] == name:
+                counts[-1] += size
+            else:
+                names.append(name)
+                counts.append(size)
+    if len(set(names)) < len(names):
+        seen: set[str] = set()
+        for index, name in enumerate(names):
+            if name in seen:
+                row = sum(counts[:index]) + 1
+                raise InputError(
+                    f"{path}, row {row}, column '{prompt}': a prompt's rows must be contiguous to be streamed, got "
+                    f"prompt '{name}' again; sort the table by prompt."
+                )
+            seen.add(name)
+    return tuple(names), np.array(counts, dtype=np.int64)

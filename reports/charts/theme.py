@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["CONFIG", "DARK", "FONT", "LIGHT", "TERMS", "color", "css_variables", "static_spec", "themed_spec"]
+__all__ = ["CONFIG", "DARK", "FONT", "LIGHT", "STEPS", "TERMS", "color", "css_variables", "static_spec", "themed_spec"]
 
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, "Liberation Sans", sans-serif'
 
@@ -29,6 +29,11 @@ LIGHT: Mapping[str, str] = {
     "unattributed": "#8d949e",
     "best-of-n": "#1b1f24",
     "ppo": "#c2255c",
+    "step-1": "#7ba3dd",
+    "step-2": "#4c82d0",
+    "step-3": "#2463c4",
+    "step-4": "#174a97",
+    "step-5": "#0c2f66",
 }
 
 DARK: Mapping[str, str] = {
@@ -45,10 +50,19 @@ DARK: Mapping[str, str] = {
     "unattributed": "#8b949e",
     "best-of-n": "#eceff3",
     "ppo": "#ff6f9f",
+    "step-1": "#4d77b8",
+    "step-2": "#6a9ae0",
+    "step-3": "#8dbaff",
+    "step-4": "#b4d2ff",
+    "step-5": "#e0edff",
 }
 
 TERMS = ("regressional", "extremal", "causal", "unattributed")
 """The four loss terms of the decomposition, in the order in which they are drawn everywhere."""
+
+
+STEPS = ("step-1", "step-2", "step-3", "step-4", "step-5")
+"""Ordered colours for an ordered quantity, such as the size of a proxy."""
 
 
 def color(concept: str) -> str:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from overopt.reports.charts.theme import DARK, LIGHT, css_variables, static_spec, themed_spec
-from overopt.reports.pages.numbers import count, plain
+from overopt.reports.numbers import count, plain
 
 __all__ = [
     "Bullets", "Columns", "Facts", "Figure", "Key", "Mark", "Page", "Sample", "SampleColumn", "Samples", "Section",

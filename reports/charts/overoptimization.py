@@ -1,0 +1,118 @@
+"""The picture of the project: gold and proxy against d = sqrt(KL), with 95% bands and the fitted law."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+
+from overopt.bridges.run_summary import CurvePoint, FittedLaw, MeasuredCurve
+from overopt.reports.charts.theme import color
+
+__all__ = ["Z95", "d_title", "overoptimization", "value_domain"]
+
+Z95 = 1.96
+"""Half-width of a 95% band in standard errors, for points that carry a standard error but no interval."""
+
+
+def d_title(kl_kind: str) -> str:
+    """Axis title of d with its unit and the estimator behind it (the first word of the KL's kind)."""
+    return f"d = √KL (√nats; {kl_kind.split(',')[0]} KL)"
+
+
+def value_domain(curves: Sequence[MeasuredCurve]) -> tuple[float, float]:
+    """The range of gold and proxy over all curves, with some air, so that panels side by side share one axis."""
+    points = [point for curve in curves for point in curve.points]
+    low = min(min(point.gold - Z95 * (point.gold_se or 0), point.proxy, 0.0) for point in points)
+    high = max(max(point.gold, point.proxy + Z95 * (point.proxy_se or 0), 0.0) for point in points)
+    air = 0.06 * (high - low)
+    return low - air, high + air
+
+
+def _rows(curves: Sequence[MeasuredCurve]) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for number, curve in enumerate(curves):
+        for point in curve.points:
+            for what, value, se in (("gold", point.gold, point.gold_se), ("proxy", point.proxy, point.proxy_se)):
+                half = Z95 * se if se is not None else None
+                rows.append(
+                    {
+                        "curve": number, "seed": curve.seed, "what": what, "d": _x(point), "kl": point.kl,
+                        "pressure": point.pressure, "gain": value,
+                        "low": None if half is None else value - half, "high": None if half is None else value + half,
+                    }
+                )  # fmt: skip
+    return rows
+
+
+def _x(point: CurvePoint) -> float:
+    return point.pressure if point.d is None else point.d
+
+
+def overoptimization(
+    curves: Sequence[MeasuredCurve],
+    laws: Sequence[FittedLaw] = (),
+    *,
+    x_title: str,
+    domain: tuple[float, float] | None = None,
+    height: int = 400,
+) -> Any:
+    """Proxy and gold gain (gold SD) against d for curves of one method and one proxy; one line per curve.
+
+    Fitted laws are dashed where the fit saw data and dotted beyond. Curves without a KL are drawn against pressure.
+    """
+    rows = _rows(curves)
+    last = max((row for row in rows if row["what"] == "gold"), key=lambda row: row["d"])
+    ends = [row for row in rows if row["curve"] == last["curve"] and row["d"] == last["d"]]
+    scale = alt.Scale(domain=["gold", "proxy"], range=[color("gold"), color("proxy")])
+    hue = alt.Color("what:N", scale=scale, legend=None)
+    x = alt.X("d:Q", title=x_title, scale=alt.Scale(nice=False, zero=True))
+    y = alt.Y(
+        "gain:Q",
+        title="gain over the base policy (gold SD)",
+        scale=alt.Scale(domain=list(domain or value_domain(curves)), nice=False),
+    )
+    base = alt.Chart(alt.Data(values=rows))
+    line = base.encode(x=x, y=y, color=hue, detail="curve:N")
+    tooltip = [
+        alt.Tooltip("what:N", title="score"),
+        alt.Tooltip("gain:Q", title="gain (gold SD)", format="+.3f"),
+        alt.Tooltip("d:Q", format=".2f"),
+        alt.Tooltip("kl:Q", title="KL (nats)", format=".2f"),
+        alt.Tooltip("pressure:Q", title="n or step"),
+        alt.Tooltip("seed:N"),
+    ]
+    layers = [
+        alt.Chart(alt.Data(values=[{"zero": 0}])).mark_rule(strokeWidth=1).encode(y="zero:Q"),
+        base.mark_area(opacity=0.16, line=False, tooltip=None).encode(
+            x=x, y=alt.Y("low:Q"), y2="high:Q", color=hue, detail="curve:N"
+        ),
+        line.mark_line(strokeWidth=2.5, opacity=0.9),
+        line.mark_point(size=34, filled=True, opacity=1).encode(tooltip=tooltip),
+    ]
+    layers += _law_layers(laws, x, y)
+    layers.append(
+        alt.Chart(alt.Data(values=ends))
+        .mark_text(align="left", dx=9, fontSize=14, fontWeight=600)
+        .encode(x=x, y=y, text="what:N", color=hue)
+    )
+    return alt.layer(*layers).properties(height=height, padding={"left": 4, "top": 4, "right": 50, "bottom": 4})
+
+
+def _law_layers(laws: Sequence[FittedLaw], x: Any, y: Any) -> list[Any]:
+    layers = []
+    for dash, beyond in (([6, 4], False), ([1.5, 4], True)):
+        rows = [
+            {"curve": number, "d": d, "gain": gold}
+            for number, law in enumerate(laws)
+            for d, gold in law.line
+            if (law.fitted_to_d is not None and d > law.fitted_to_d) == beyond
+        ]
+        if rows:
+            layers.append(
+                alt.Chart(alt.Data(values=rows))
+                .mark_line(strokeDash=dash, strokeWidth=1.6, stroke=color("ink"), clip=True, tooltip=None)
+                .encode(x=x, y=y, detail="curve:N")
+            )
+    return layers

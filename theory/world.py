@@ -1,0 +1,159 @@
+"""A world that a proxy-only policy can see: the proxy's base law and `m(u) = E[gold | proxy = u]`.
+
+Any policy that reweights base samples by their proxy value has `E_pi[gold] = E_pi[m(proxy)]`: the pair (law, m) fixes
+its proxy, its gold and its KL exactly, whatever else gold depends on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from overopt.theory.panels import ORDER, panel_nodes, refine
+from overopt.theory.proxy_law import MAX_LOGIT, ProxyLaw, log_cdf_of_logit, log_sf_of_logit, proxy_law
+
+__all__ = ["ExactCurve", "RankGrid", "World"]
+
+Array = NDArray[np.float64]
+
+# Winners of best-of-e^40 sit at log-odds 40 +- a few; beyond 46 every integrand is a slowly varying exponential.
+_TAIL_EDGES = np.array([46, 50, 56, 64, 76, 92, 116, 148, 196, 260, 350, 500, MAX_LOGIT])
+_EDGES = np.concatenate([-_TAIL_EDGES[:0:-1], np.arange(-46.0, 47.0, 2.0), _TAIL_EDGES[1:]])
+_MAX_LOG_N = 46.0
+_LARGEST_VALUE = 1e150
+_SLOWEST_DECAY = 1e-6
+
+
+def _importance(logit: Array) -> Array:
+    """Largest mass, up to a constant, that best-of-n with n <= e^40 gives to a unit interval at `logit`."""
+    weight: Array = np.exp(np.minimum(0.0, np.minimum(logit, _MAX_LOG_N - logit)))
+    return weight
+
+
+@dataclass(frozen=True, eq=False)
+class ExactCurve:
+    """Proxy and gold expectation of one optimizer against its exact divergence from the base policy.
+
+    All arrays have the shape of `pressure`. `kl` is `KL(policy || base)` in nats, `chi2` is `E_base[(ratio)^2] - 1`,
+    `win_rate` is the probability that a policy sample beats a base sample on the proxy.
+    """
+
+    method: str
+    pressure: Array
+    kl: Array
+    chi2: Array
+    win_rate: Array
+    proxy: Array
+    gold: Array
+
+    @property
+    def d(self) -> Array:
+        """`sqrt(KL)`, the paper's axis."""
+        root: Array = np.sqrt(self.kl)
+        return root
+
+    def columns(self) -> dict[str, Array]:
+        """Named columns, for a table."""
+        names = ("pressure", "kl", "d", "chi2", "win_rate", "proxy", "gold")
+        return {name: np.atleast_1d(getattr(self, name)) for name in names}
+
+
+@dataclass(frozen=True, eq=False)
+class RankGrid:
+    """Quadrature over the base policy's rank: flat arrays of shape (nodes,), in increasing rank.
+
+    `mass` sums to 1; `proxy` and `gold` are the proxy value and `m` there.
+    """
+
+    edges: Array
+    logit: Array
+    log_cdf: Array
+    log_sf: Array
+    mass: Array
+    proxy: Array
+    gold: Array
+
+
+@dataclass(frozen=True, eq=False)
+class World:
+    """Proxy law and conditional mean.
+
+    Parameters
+    ----------
+    proxy : a frozen continuous distribution of `scipy.stats` or any `ProxyLaw`.
+    gold : `m(u) = E[gold | proxy = u]`, vectorised over `u`.
+    """
+
+    proxy: Any
+    gold: Callable[[Array], Any]
+
+    @cached_property
+    def law(self) -> ProxyLaw:
+        return proxy_law(self.proxy)
+
+    @cached_property
+    def grid(self) -> RankGrid:
+        """Panels over the log-odds of rank that resolve both the proxy value and gold."""
+
+        def values(logit: Array) -> Array:
+            u = self.law.quantile(logit)
+            return np.stack([u, np.broadcast_to(np.asarray(self.gold(u), dtype=float), u.shape)])
+
+        ends = np.abs(self.law.quantile(_EDGES))
+        usable = _EDGES[(ends < _LARGEST_VALUE) | (np.abs(_EDGES) < 46.0)]
+        edges, (u, m) = refine(values, usable, importance=_importance)
+        logit, weight = panel_nodes(edges)
+        log_cdf, log_sf = log_cdf_of_logit(logit), log_sf_of_logit(logit)
+        return RankGrid(
+            edges=edges,
+            logit=logit.ravel(),
+            log_cdf=log_cdf.ravel(),
+            log_sf=log_sf.ravel(),
+            mass=(weight * np.exp(log_cdf + log_sf)).ravel(),
+            proxy=u.ravel(),
+            gold=m.ravel(),
+        )
+
+    def expectation(self, log_ratio: Array, values: Array) -> Array:
+        """`E_policy[values]` for policies with density `exp(log_ratio)` against the base policy.
+
+        Parameters
+        ----------
+        log_ratio : shape (policies, nodes) on the nodes of `grid`.
+        values : shape (nodes,).
+
+        Returns
+        -------
+        shape (policies,); `inf` or `-inf` where the tail integral diverges, `nan` where both tails do.
+        """
+        grid = self.grid
+        inside: Array = np.exp(log_ratio) @ (grid.mass * values)
+        upper = self.beyond(log_ratio, values, upper=True)
+        lower = self.beyond(log_ratio, values, upper=False)
+        with np.errstate(invalid="ignore"):
+            total: Array = inside + (upper + lower)
+        return total
+
+    def beyond(self, log_ratio: Array, values: Array, *, upper: bool) -> Array:
+        """Integral beyond the last edge, where the integrand is continued as the exponential through two nodes."""
+        z = self.grid.logit
+        near, far, end = (-ORDER, -1, self.grid.edges[-1]) if upper else (ORDER - 1, 0, self.grid.edges[0])
+        if values[far] == 0 or values[near] == 0:
+            return np.zeros(log_ratio.shape[:-1])
+        step = abs(z[far] - z[near])
+        growth = log_ratio[..., far] - log_ratio[..., near] + np.log(abs(values[far] / values[near]))
+        decay = 1 - growth / step
+        log_size = log_ratio[..., far] - abs(z[far]) - decay * abs(end - z[far])
+        with np.errstate(over="ignore"):
+            size = np.exp(log_size) / np.where(decay > _SLOWEST_DECAY, decay, 1.0)
+        result: Array = values[far] * np.where(decay > _SLOWEST_DECAY, size, np.inf)
+        return result
+
+    def mean(self, log_ratio: Array) -> tuple[Array, Array]:
+        """Proxy and gold expectation, each of shape (policies,)."""
+        return self.expectation(log_ratio, self.grid.proxy), self.expectation(log_ratio, self.grid.gold)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaln
 
+from overopt.bridges.best_of_n_weights import best_of_n_weights
 from overopt.bridges.decomposition.blocks import Block, centred_blocks, scatter
 from overopt.bridges.decomposition.independence import IndependenceTest, independence_test
 from overopt.bridges.decomposition.residual_permutation import null_gold, observed_gold
@@ -94,19 +94,6 @@ class BestOfNDecomposition:
     warnings: tuple[str, ...]
 
 
-def rank_weights(n_samples: int, n: Sequence[int]) -> NDArray[np.float64]:
-    """(N, J) ``C(k-1, n-1) / C(N, n)`` for rank k (N = best): WebGPT, appendix I; Gao et al. 2022, section 3.1."""
-    rank = np.arange(1, n_samples + 1)[:, None]
-    size = np.asarray(n)[None, :]
-    with np.errstate(divide="ignore"):
-        log_weight = (
-            gammaln(rank) - gammaln(size) - gammaln(np.maximum(rank - size + 1, 1))
-            - gammaln(n_samples + 1) + gammaln(size + 1) + gammaln(n_samples - size + 1)
-        )  # fmt: skip
-    weights = np.where(rank >= size, np.exp(log_weight), 0.0)
-    return np.asarray(weights / weights.sum(axis=0))
-
-
 def decompose_best_of_n(
     bank: ScoreBank,
     proxy: str,
@@ -155,7 +142,7 @@ def decompose_best_of_n(
     null_rows: dict[bool, list[NDArray[np.float64]]] = {False: [], True: []}
     mismatch_rows = []
     for block in blocks:
-        weights = rank_weights(block.gold.shape[1], sizes)
+        weights = np.column_stack([best_of_n_weights(block.gold.shape[1], size) for size in sizes])
         promise_rows.append(np.sort(block.proxy, axis=1) @ weights)
         gold_rows.append(observed_gold(block.gold, block.proxy, weights))
         for scores in (False, True):

@@ -1,0 +1,87 @@
+"""The relation between gold and proxy at one policy: a slope per prompt and one pooled shape of the residual."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from overopt.bridges.decomposition.blocks import Block
+from overopt.bridges.decomposition.flat import FlatSamples, sum_by
+from overopt.bridges.decomposition.local_linear import LocalLinear, Support, shrunken_slopes
+from overopt.bridges.decomposition.residual_permutation import slope_on_gold
+
+__all__ = ["Relation", "fit_null_relation", "fit_relation"]
+
+Array = NDArray[np.float64]
+
+MAX_NULL_RECORDS = 4_000_000
+
+
+class Relation:
+    """``m(p) = a_k p + r(p)`` for prompt k: ``E[gold | proxy = p]`` of the samples it was fitted on.
+
+    One pooled m makes a false causal term of +.62 SD where gold's scale varies by prompt; the slope per prompt removes
+    it.
+
+    Attributes
+    ----------
+    slopes
+        (K,) shrunken slopes a_k.
+    shape
+        (G,) r on the support's grid.
+    """
+
+    def __init__(self, slopes: Array, smoother: LocalLinear, gold: Array, prompt: NDArray[np.intp]) -> None:
+        self.slopes = slopes
+        self._smoother = smoother
+        self._prompt = prompt
+        residual = gold - slopes[prompt] * smoother.x
+        self.shape = smoother.fit(residual)
+        self._remainder = residual - smoother.support.interpolate(self.shape, smoother.x)
+
+    def at(self, samples: FlatSamples) -> Array:
+        """(R,) m at each record of ``samples``; beyond the support the prompt's slope goes on and r stays."""
+        support = self._smoother.support
+        return self.slopes[samples.prompt] * samples.proxy + support.interpolate(self.shape, samples.proxy)
+
+    def expectation(self, samples: FlatSamples, weight: Array) -> Array:
+        """(K,) contributions whose mean is ``sum(weight * m)``; the sampling error of m is laid on its prompts."""
+        n_prompts = self.slopes.size
+        own = sum_by(samples.prompt, weight * self.at(samples), n_prompts) * n_prompts
+        mass = self._smoother.support.mass(samples.proxy, weight)
+        fitted = self._smoother.sample_weights(mass) * self._remainder
+        influence = sum_by(self._prompt, fitted, n_prompts) * n_prompts
+        return np.asarray(own + influence - influence.mean())
+
+
+def fit_relation(samples: FlatSamples, support: Support) -> Relation:
+    """m of the policy that ``samples`` come from."""
+    slopes = shrunken_slopes(samples.proxy, samples.gold, samples.prompt, samples.n_prompts)
+    return Relation(slopes, LocalLinear(support, samples.proxy), samples.gold, samples.prompt)
+
+
+def fit_null_relation(
+    blocks: list[Block], slopes: Array, support: Support, rng: np.random.Generator, *, permutations: int = 16
+) -> Relation:
+    """m0: the same regression in the world where the proxy's error is independent of gold.
+
+    The residuals of each prompt are permuted, the proxy is rebuilt (its observed levels restored if it has ties) and
+    all permutations are regressed together, with the slopes and bandwidths of m, so that smoothing biases both alike.
+    """
+    records = sum(block.gold.size for block in blocks)
+    count = max(2, min(permutations, MAX_NULL_RECORDS // records))
+    proxies, golds, prompts = [], [], []
+    for block in blocks:
+        linear = slope_on_gold(block.gold, block.proxy) * block.gold
+        error = block.proxy - linear
+        levels = np.sort(block.proxy, axis=1)
+        coarse = bool((np.diff(levels, axis=1) == 0).any())
+        for _ in range(count):
+            rebuilt = linear + rng.permuted(error, axis=1)
+            if coarse:
+                np.put_along_axis(rebuilt, np.argsort(rebuilt, axis=1), levels, axis=1)
+            proxies.append(rebuilt.ravel())
+            golds.append(block.gold.ravel())
+            prompts.append(np.repeat(block.prompts, block.gold.shape[1]))
+    x, y, prompt = np.concatenate(proxies), np.concatenate(golds), np.concatenate(prompts)
+    return Relation(slopes, LocalLinear(support, x), y, prompt)

@@ -1,0 +1,286 @@
+"""Scaling laws fitted to a measured curve: coefficients, intervals, peak, rival forms, held-out extrapolation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize, stats
+
+from overopt.bridges.curve import Curve
+from overopt.bridges.fit_laws import LAWS, FitLaw, fit_law
+from overopt.bridges.fit_peak import Peak, find_peak, ratio_interval
+from overopt.theory.errors import InputError
+
+__all__ = ["Fit", "LawFit", "fit_curve"]
+
+Array = NDArray[np.float64]
+Interval = tuple[float | None, float | None]
+TRAINING_SHARE = 2 / 3
+"""Share of a curve's points, lowest d first, that the held-out comparison fits; the rest is scored."""
+
+
+@dataclass(frozen=True)
+class LawFit:
+    """One law fitted to one curve.
+
+    Attributes
+    ----------
+    law, formula
+        Its name and form.
+    parameters
+        Name -> ordinary-least-squares value.
+    weighted
+        The same with weights 1/variance, as a check of sensitivity; None where points carry no standard error.
+    r2
+        ``1 - SS_residual / SS_total`` about the mean of the fitted points.
+    heldout_rmse
+        Root mean squared error at the points above ``Fit.heldout_d`` of the same law fitted below it; gold's units.
+        None where too few points remain.
+    """
+
+    law: str
+    formula: str
+    parameters: Mapping[str, float]
+    weighted: Mapping[str, float] | None
+    r2: float | None
+    heldout_rmse: float | None
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A law fitted to the gold (or proxy) gain of a curve, with its rivals.
+
+    Attributes
+    ----------
+    quantity
+        ``"gold"`` or ``"proxy"``.
+    best
+        The fit of the law that was asked for.
+    intervals
+        Parameter -> 95% interval clustered by prompt, or None where nothing carries it.
+    peak
+        Location and height of the fitted maximum, or why there is none inside the data.
+    laws
+        Every law, best held-out extrapolation first.
+    heldout_d
+        The held-out comparison fits points with d up to here and scores those above; None without a comparison.
+    points
+        Number of fitted points.
+    note
+        What the reader must know about how the fit was made, or None.
+    """
+
+    quantity: Literal["gold", "proxy"]
+    best: LawFit
+    intervals: Mapping[str, Interval | None]
+    peak: Peak
+    laws: tuple[LawFit, ...]
+    heldout_d: float | None
+    points: int
+    note: str | None = None
+
+    @property
+    def law(self) -> str:
+        """Name of the law that was asked for (or chosen, with ``best``)."""
+        return self.best.law
+
+    @property
+    def alpha(self) -> float:
+        """Initial coefficient, gold units per sqrt(nat)."""
+        return self.best.parameters["alpha"]
+
+    @property
+    def beta(self) -> float | None:
+        """Overoptimization coefficient; None for a law without one."""
+        return self.best.parameters.get("beta")
+
+    def __str__(self) -> str:
+        parts = [f"{name} {value:.4g}{_bracket(self.intervals[name])}" for name, value in self.best.parameters.items()]
+        return f"{self.quantity} = {self.best.formula}: {', '.join(parts)}; {self.peak}"
+
+
+def _bracket(interval: Interval | None) -> str:
+    if interval is None:
+        return ""
+    low = "-inf" if interval[0] is None else f"{interval[0]:.4g}"
+    high = "inf" if interval[1] is None else f"{interval[1]:.4g}"
+    return f" [{low}, {high}]"
+
+
+def fit_curve(
+    curve: Curve,
+    law: str = "bon",
+    *,
+    quantity: Literal["gold", "proxy"] = "gold",
+    rng: np.random.Generator | None = None,
+    resamples: int = 500,
+) -> Fit:
+    """Fit one law by ordinary least squares, rank its rivals by held-out extrapolation.
+
+    Ordinary least squares, because weighting by the near-singular covariance of best-of-n points misses every large-n
+    point of a misspecified law; best-of-n curves are fitted on powers of two, as in Gao, Schulman and Hilton 2022.
+    alpha and beta are linear in the prompts' gains, so their intervals are ``+- t_(C-1)`` clustered standard errors of
+    that linear map. Nonlinear parameters and the peak's height get percentile intervals of a bootstrap over prompts,
+    the peak of ``bon`` and ``rl`` Fieller's interval, which is unbounded where there may be no peak.
+
+    Parameters
+    ----------
+    law
+        ``bon``, ``rl``, ``log1p``, ``power``, ``saturating``, ``linear``, or ``best`` for the best held-out error.
+    quantity
+        Fit gold or proxy gains.
+    rng, resamples
+        Of the bootstrap; default seed 0.
+
+    Raises
+    ------
+    InputError
+        If the law is unknown or the curve has fewer than 3 points with a KL above 0.
+    """
+    if law != "best":
+        fit_law(law)
+    gains = curve.gold_gain if quantity == "gold" else curve.proxy_gain
+    covariance = curve.gain_covariance if quantity == "gold" else _proxy_gain_covariance(curve)
+    keep = np.isfinite(gains) & np.isfinite(curve.d) & (curve.d > 0)
+    if curve.axis == "n":
+        powers = keep & (np.log2(curve.pressure) % 1 == 0)
+        keep = powers if powers.sum() >= 3 else keep
+    order = np.flatnonzero(keep)[np.argsort(curve.d[keep], kind="stable")]
+    if order.size < 3:
+        raise InputError(f"a fit needs at least 3 points with KL > 0, got {order.size}.")
+    d, y, cov = curve.d[order], gains[order], covariance[np.ix_(order, order)]
+
+    train = _training_points(d)
+    fits = [_fit_one(form, d, y, cov, train) for form in LAWS.values() if order.size >= len(form.parameters)]
+    fits.sort(key=lambda fit: math.inf if fit.heldout_rmse is None else fit.heldout_rmse)
+    best = fits[0] if law == "best" else next(fit for fit in fits if fit.law == law)
+    form = LAWS[best.law]
+    draws = _resampled_gains(curve, quantity, order, rng or np.random.default_rng(0), resamples)
+    replicates = None if draws is None else _least_squares(form, d, draws)[0]
+    degrees = math.inf if curve.clusters is None else curve.clusters.count - 1
+    estimate = np.array([best.parameters[name] for name in form.parameters])
+    parameter_covariance = _linear_covariance(form, d, cov)
+    intervals = _intervals(form, estimate, parameter_covariance, degrees, replicates)
+    ratio = None
+    if parameter_covariance is not None and best.law in ("bon", "rl"):
+        ratio = ratio_interval(estimate, parameter_covariance, float(stats.t.ppf(0.975, degrees)))
+    note = None
+    if curve.clusters is None and draws is not None:
+        note = "intervals treat the points as independent: the curve carries standard errors but no covariance"
+    return Fit(
+        quantity=quantity,
+        best=best,
+        intervals=intervals,
+        peak=find_peak(form, estimate, float(d[-1]), replicates, ratio),
+        laws=tuple(fits),
+        heldout_d=None if train is None else float(d[train - 1]),
+        points=int(order.size),
+        note=note,
+    )
+
+
+def _training_points(d: Array) -> int | None:
+    """Number of points, lowest d first, to fit in the held-out comparison; None with too few points."""
+    count = max(3, round(TRAINING_SHARE * d.size))
+    return count if count < d.size else None
+
+
+def _fit_one(form: FitLaw, d: Array, y: Array, covariance: Array, train: int | None) -> LawFit:
+    parameters, residual = _least_squares(form, d, y[None])
+    total = float(((y - y.mean()) ** 2).sum())
+    weighted = None
+    variance = np.diagonal(covariance)
+    if np.isfinite(variance).all() and (variance > 0).all():
+        weighted = _least_squares(form, d, y[None], weights=1 / variance)[0][0]
+    heldout = None
+    if train is not None and train >= len(form.parameters):
+        early, _ = _least_squares(form, d[:train], y[None, :train])
+        heldout = float(np.sqrt(np.mean((form(d[train:], early[0]) - y[train:]) ** 2)))
+    names = form.parameters
+    return LawFit(
+        law=form.name,
+        formula=form.formula,
+        parameters=dict(zip(names, map(float, parameters[0]), strict=True)),
+        weighted=None if weighted is None else dict(zip(names, map(float, weighted), strict=True)),
+        r2=1 - float(residual[0]) / total if total > 0 else None,
+        heldout_rmse=heldout,
+    )
+
+
+def _least_squares(form: FitLaw, d: Array, y: Array, weights: Array | None = None) -> tuple[Array, Array]:
+    """(B, Q) parameters and (B,) residual sums of squares for (B, P) gains; the shape parameter by a grid search."""
+    root = np.ones_like(d) if weights is None else np.sqrt(weights / weights.max())
+
+    def solve(shape: float) -> tuple[Array, Array]:
+        features = form.features(d, shape) * root[:, None]
+        coefficients = (np.linalg.pinv(features) @ (y * root).T).T
+        return coefficients, ((y * root - coefficients @ features.T) ** 2).sum(axis=1)
+
+    if form.shape is None or form.shapes is None:
+        return solve(0.0)
+    solved = [solve(shape) for shape in form.shapes]
+    residuals = np.stack([residual for _, residual in solved])
+    best = np.argmin(residuals, axis=0)
+    if y.shape[0] == 1:
+        low, high = form.shapes[max(best[0] - 1, 0)], form.shapes[min(best[0] + 1, form.shapes.size - 1)]
+        found = optimize.minimize_scalar(lambda shape: float(solve(shape)[1][0]), bounds=(low, high), method="bounded")
+        coefficients, residual = solve(float(found.x))
+        return np.column_stack([coefficients, [found.x]]), residual
+    rows = np.arange(y.shape[0])
+    coefficients = np.stack([coefficient for coefficient, _ in solved])[best, rows]
+    return np.column_stack([coefficients, form.shapes[best]]), residuals[best, rows]
+
+
+def _linear_covariance(form: FitLaw, d: Array, covariance: Array) -> Array | None:
+    """Covariance of the coefficients of a law without a shape parameter, from that of the points."""
+    if form.shape is not None or not np.isfinite(covariance).all():
+        return None
+    inverse = np.linalg.pinv(form.features(d, 0.0))
+    return np.asarray(inverse @ covariance @ inverse.T)
+
+
+def _intervals(
+    form: FitLaw, estimate: Array, covariance: Array | None, degrees: float, replicates: Array | None
+) -> dict[str, Interval | None]:
+    if covariance is not None:
+        half = stats.t.ppf(0.975, degrees) * np.sqrt(np.diagonal(covariance))
+        return {k: (float(v - h), float(v + h)) for k, v, h in zip(form.parameters, estimate, half, strict=True)}
+    if replicates is not None:
+        low, high = np.quantile(replicates, [0.025, 0.975], axis=0)
+        return {k: (float(a), float(b)) for k, a, b in zip(form.parameters, low, high, strict=True)}
+    return dict.fromkeys(form.parameters)
+
+
+def _resampled_gains(
+    curve: Curve, quantity: Literal["gold", "proxy"], order: NDArray[np.intp], rng: np.random.Generator, count: int
+) -> Array | None:
+    """(B, P) mean gains of prompts drawn with replacement; normal draws where only standard errors are known."""
+    clusters = curve.clusters
+    if clusters is not None:
+        values = (clusters.gold_gain if quantity == "gold" else clusters.proxy_gain)[:, order]
+        if clusters.count < 2 or not np.isfinite(values).all():
+            return None
+        draws = rng.multinomial(clusters.count, np.full(clusters.count, 1 / clusters.count), size=count)
+        return np.asarray(draws @ values / clusters.count)
+    covariance = curve.gain_covariance if quantity == "gold" else curve.proxy_covariance
+    error = np.sqrt(np.diagonal(covariance))[order]
+    if not np.isfinite(error).all():
+        return None
+    gains = (curve.gold_gain if quantity == "gold" else curve.proxy_gain)[order]
+    return np.asarray(gains + error * rng.standard_normal((count, order.size)))
+
+
+def _proxy_gain_covariance(curve: Curve) -> Array:
+    if curve.clusters is None:
+        return curve.proxy_covariance
+    gains = curve.clusters.proxy_gain
+    count = gains.shape[0]
+    if count < 2:
+        return np.full((gains.shape[1],) * 2, np.nan)
+    covariance: Array = np.cov(gains, rowvar=False) / count
+    return covariance

@@ -1,0 +1,128 @@
+"""Recipes of the language-model pipeline: what a run measures, with which numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+
+from overopt.bridges.lm.ppo import PPOConfig
+from overopt.bridges.lm.reward_model import RewardTraining
+from overopt.theory.errors import InputError
+
+__all__ = ["RECIPES", "Proxy", "ProxySize", "Recipe", "recipe_named"]
+
+
+@dataclass(frozen=True)
+class ProxySize:
+    """A size of proxy reward model: a small pretrained backbone of the embedded world, or the policy's own weights."""
+
+    name: str
+    """Short name, used in stage and column names."""
+    width: int | None = None
+    """Hidden size; None starts from the policy's weights."""
+    layers: int = 1
+    """Number of layers, where `width` is given."""
+    training: RewardTraining = field(default_factory=RewardTraining)
+    """How reward models of this size are trained."""
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """One proxy reward model: a size and a number of labels."""
+
+    size: str
+    labels: int
+
+    @property
+    def name(self) -> str:
+        """Stage and column name, for example ``67k-4000``."""
+        return f"{self.size}-{self.labels}"
+
+
+SMALL = ProxySize("67k", width=16, layers=1, training=RewardTraining(learning_rate=3e-3))
+MIDDLE = ProxySize("252k", width=48, layers=2, training=RewardTraining(learning_rate=1e-3))
+LARGE = ProxySize("1.4m", training=RewardTraining(learning_rate=3e-4))
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Every number of a run that is not the seed."""
+
+    name: str
+    measures: str
+    """What the run measures, one sentence."""
+    healthy: str
+    """The numbers that a healthy run shows."""
+    sizes: tuple[ProxySize, ...] = (SMALL, MIDDLE, LARGE)
+    """Sizes of proxy reward models."""
+    labels: tuple[int, ...] = (250, 1000, 4000)
+    """Numbers of training comparisons; each set contains the smaller ones."""
+    held_out_share: float = 0.1
+    """Share of the labelled comparisons that no proxy is trained on."""
+    prompts: int = 64
+    """Held-out prompts for best-of-n and for measuring PPO."""
+    samples: int = 1024
+    """Base-policy samples per held-out prompt."""
+    bank_parts: int = 16
+    """The bank is drawn in this many pieces that an interruption does not lose."""
+    ppo: PPOConfig = field(default_factory=PPOConfig)
+    """PPO's own numbers."""
+    ppo_proxies: tuple[Proxy, ...] = (Proxy("67k", 4000),)
+    """Proxies that PPO optimizes."""
+    ppo_seeds: int = 2
+    """PPO runs per proxy."""
+    gold_control_seeds: int = 1
+    """PPO runs that optimize gold itself: the control arm."""
+    evaluate_every: int = 6
+    """PPO updates between two measurements on the held-out prompts."""
+    evaluation_samples: int = 8
+    """Completions per held-out prompt at each measurement."""
+
+    @property
+    def proxies(self) -> tuple[Proxy, ...]:
+        """Every proxy of the run, smallest first."""
+        return tuple(Proxy(size.name, labels) for size in self.sizes for labels in self.labels)
+
+    def size_named(self, name: str) -> ProxySize:
+        """The proxy size called ``name``."""
+        return next(size for size in self.sizes if size.name == name)
+
+
+TINY = Recipe(
+    name="tiny",
+    measures="Overoptimization on human-rated text: best-of-1024 against nine proxies, PPO against the weakest useful one.",
+    healthy="",
+)
+
+SMOKE = replace(
+    TINY,
+    name="smoke",
+    measures="Every stage of `tiny` with too little of everything to show anything: does it run?",
+    sizes=(SMALL, LARGE),
+    labels=(40, 120),
+    prompts=16,
+    samples=32,
+    bank_parts=2,
+    ppo=PPOConfig(steps=4, prompts_per_step=4, samples_per_prompt=4),
+    ppo_proxies=(Proxy("67k", 120),),
+    ppo_seeds=1,
+    evaluate_every=2,
+    evaluation_samples=2,
+)
+
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (TINY, SMOKE)}
+
+
+def recipe_named(name: str) -> Recipe:
+    """The recipe called ``name``.
+
+    Raises
+    ------
+    InputError
+        If there is none, with the closest name.
+    """
+    if name not in RECIPES:
+        close = get_close_matches(name, RECIPES, n=1)
+        hint = f" Did you mean '{close[0]}'?" if close else ""
+        raise InputError(f"unknown recipe '{name}'; expected one of {', '.join(RECIPES)}.{hint}")
+    return RECIPES[name]

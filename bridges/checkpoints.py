@@ -191,7 +191,6 @@ class Checkpoints:
                 gold=column("gold", rows),
                 proxies={name: column(proxy_column(name), rows) for name in metadata["proxies"]},
                 length=column("length", rows) if "length" in present else None,
-                source=str(path),
             )
             if "logratio" in present:
                 logratio[value] = column("logratio", rows)

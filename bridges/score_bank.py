@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -81,7 +81,6 @@ class ScoreBank:
         proxies: Mapping[str, ArrayLike],
         sample: ArrayLike | None = None,
         length: ArrayLike | None = None,
-        source: str = "table",
     ) -> ScoreBank:
         """The bank of records in any order.
 
@@ -91,8 +90,6 @@ class ScoreBank:
             (R,) the prompt's name; None puts all records into one pool, named ``"pool"``.
         sample
             (R,) the sample's number, unique within a prompt; None numbers the records as they come.
-        source
-            Named in error messages: a file or a table.
 
         Raises
         ------
@@ -100,18 +97,13 @@ class ScoreBank:
             If there is no record, lengths differ, a score is not finite or a (prompt, sample) occurs twice.
         """
         scores = np.asarray(gold, dtype=np.float64)
-        n_rows = scores.size
-        if n_rows == 0:
-            raise InputError(f"{source}: at least one row is needed, got none.")
         if prompt is None:
-            codes = np.zeros(n_rows, dtype=np.intp)
+            codes = np.zeros(scores.size, dtype=np.intp)
             names: tuple[str, ...] = ("pool",)
         else:
             unique, codes = np.unique(np.asarray([str(name) for name in prompt], dtype=np.str_), return_inverse=True)
             names = tuple(str(name) for name in unique)
-        return cls.from_codes(
-            codes=codes, prompts=names, gold=scores, proxies=proxies, sample=sample, length=length, source=source
-        )
+        return cls.from_codes(codes=codes, prompts=names, gold=scores, proxies=proxies, sample=sample, length=length)
 
     @classmethod
     def from_codes(
@@ -123,27 +115,25 @@ class ScoreBank:
         proxies: Mapping[str, ArrayLike],
         sample: ArrayLike | None = None,
         length: ArrayLike | None = None,
-        source: str = "table",
-        first_row: int = 0,
+        locate: Callable[[int], str] = "table, record {}".format,
     ) -> ScoreBank:
         """Like :meth:`from_rows`, with each record's prompt given as an index into ``prompts``.
 
-        ``first_row`` is the number of rows of ``source`` before these, for error messages.
+        ``locate`` names a record, given its position, in error messages.
         """
         n_rows = codes.size
         if n_rows == 0:
-            raise InputError(f"{source}: at least one row is needed, got none.")
+            raise InputError("a bank needs at least one row, got none.")
         scores = np.asarray(gold, dtype=np.float64)
         proxy_scores = {name: np.asarray(values, dtype=np.float64) for name, values in proxies.items()}
         lengths = None if length is None else np.asarray(length, dtype=np.float64)
         columns = [("gold", scores), *proxy_scores.items(), *([] if lengths is None else [("length", lengths)])]
         for name, values in columns:
             if values.shape != (n_rows,):
-                raise InputError(f"{source}: column '{name}' must have {n_rows} rows, got shape {values.shape}.")
+                raise InputError(f"column '{name}' must have one value for each of {n_rows} rows, got {values.shape}.")
             bad = np.flatnonzero(~np.isfinite(values))
             if bad.size:
-                row = first_row + int(bad[0]) + 1
-                raise InputError(f"{source}, row {row}, column '{name}': must be finite, got {values[bad[0]]}.")
+                raise InputError(f"{locate(int(bad[0]))}, column '{name}': must be finite, got {values[bad[0]]}.")
         if sample is None:
             order = np.argsort(codes, kind="stable")
             starts = np.searchsorted(codes[order], np.arange(len(prompts)))
@@ -156,10 +146,9 @@ class ScoreBank:
             if same.any():
                 at = int(np.flatnonzero(same)[0])
                 first, second = sorted((int(order[at]), int(order[at + 1])))
-                pair = f"(prompt '{prompts[codes[second]]}', sample {numbers[second]})"
                 raise InputError(
-                    f"{source}, row {first_row + second + 1}, column 'sample': every (prompt, sample) must occur once, "
-                    f"got {pair} again after row {first_row + first + 1}."
+                    f"{locate(second)}, column 'sample': every (prompt, sample) must occur once, got (prompt "
+                    f"'{prompts[codes[second]]}', sample {numbers[second]}) again, as in {locate(first)}."
                 )
         used, dense = np.unique(codes[order], return_inverse=True)
         return cls(
@@ -268,7 +257,7 @@ class ScoreBank:
             gold=table["gold"].to_numpy(),
             proxies={name: table[proxy_column(name)].to_numpy() for name in metadata["proxies"]},
             length=table["length"].to_numpy() if metadata["length"] else None,
-            source=str(path),
+            locate=lambda row: f"{path}, row {row + 1}",
         )
 
 

@@ -135,8 +135,7 @@ class StoredBank:
             gold=columns[self.gold_column],
             proxies={name: columns[column] for name, column in self.columns.items()},
             sample=None if self.sample_column is None else columns[self.sample_column],
-            source=self.path,
-            first_row=first_row,
+            locate=lambda row: f"{self.path}, row {first_row + row + 1}",
         )
 
 

@@ -1,0 +1,414 @@
+"""Somebody's score tables -> a base bank and checkpoints, validated; messages name file, row, column and value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from overopt.bridges.checkpoints import Checkpoints
+from overopt.bridges.kl import KL, KLEstimator
+from overopt.bridges.score_bank import ScoreBank
+from overopt.bridges.stored_bank import StoredBank
+from overopt.bridges.table_files import TableFile, is_parquet, labels, numbers, open_table
+from overopt.theory.errors import InputError
+
+__all__ = ["STREAM_ROWS", "TableColumns", "Tables", "read_tables"]
+
+Array = NDArray[np.float64]
+STREAM_ROWS = 20_000_000
+"""A Parquet bank with more rows than this stays on disk and is read by row group."""
+
+
+@dataclass(frozen=True)
+class TableColumns:
+    """Which columns hold what; None means the column of the field's own name, where there is one.
+
+    ``proxy`` names one or several columns; by default ``proxy`` and every column whose name starts with ``proxy_``.
+    """
+
+    prompt: str | None = None
+    sample: str | None = None
+    gold: str | None = None
+    proxy: tuple[str, ...] = ()
+    checkpoint: str | None = None
+    kl: str | None = None
+    logratio: str | None = None
+    length: str | None = None
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What the files hold.
+
+    Attributes
+    ----------
+    bank
+        Samples of the base policy (a file without a checkpoint column, else checkpoint 0), or None.
+    checkpoints
+        Samples of optimized policies, or None.
+    warnings
+        What the reader decided on the user's behalf.
+    """
+
+    bank: ScoreBank | StoredBank | None
+    checkpoints: Checkpoints | None
+    warnings: tuple[str, ...]
+
+
+@dataclass
+class _Rows:
+    """The rows of all files of one kind, concatenated; knows where each row came from."""
+
+    files: list[str] = field(default_factory=list)
+    counts: list[int] = field(default_factory=list)
+    prompts: list[NDArray[np.object_]] = field(default_factory=list)
+    samples: list[NDArray[np.int64] | None] = field(default_factory=list)
+    columns: list[dict[str, Array]] = field(default_factory=list)
+
+    def locate(self, row: int) -> str:
+        """``"scores.csv, row 17"`` of a row of the concatenation."""
+        index = int(np.searchsorted(np.cumsum(self.counts), row, side="right"))
+        return f"{self.files[index]}, row {row - sum(self.counts[:index]) + 1}"
+
+    def joined(self, name: str) -> Array | None:
+        """A column over all files; None where no file has it."""
+        present = [name in columns for columns in self.columns]
+        if not any(present):
+            return None
+        if not all(present):
+            have, lack = self.files[present.index(True)], self.files[present.index(False)]
+            raise InputError(f"{lack}: column '{name}' must exist as in {have}.")
+        return np.concatenate([columns[name] for columns in self.columns])
+
+
+def read_tables(
+    paths: Sequence[str], columns: TableColumns | None = None, *, kl_kind: KLEstimator = "imported"
+) -> Tables:
+    """Read one or several tables: a file with a checkpoint column holds checkpoints, any other base samples.
+
+    Parameters
+    ----------
+    paths
+        CSV, JSONL, JSON or Parquet, plain or gzipped; several files of one kind are joined.
+    columns
+        The user's column names.
+    kl_kind
+        What estimator the ``kl`` column is; a column ``kl_kind`` in the file overrides it.
+
+    Raises
+    ------
+    InputError
+        One line naming file, row, column, constraint and value.
+    """
+    wanted = columns or TableColumns()
+    if not paths:
+        raise InputError("at least one table is needed, got none.")
+    if len(set(paths)) < len(paths):
+        raise InputError(f"every file must be given once, got {', '.join(paths)}.")
+    tables = [open_table(path) for path in paths]
+    proxies = _proxy_names(tables, wanted)
+    stored = _stored(tables, wanted, proxies)
+    if stored is not None:
+        return Tables(stored, None, ())
+    base, tuned = _Rows(), _Rows()
+    kinds: dict[str, str] = {}
+    for table in tables:
+        _append(table, wanted, proxies, base, tuned, kinds)
+    estimator = _estimator(kinds, kl_kind)
+    warnings: list[str] = []
+    bank = _bank(base, proxies, warnings) if base.files else None
+    checkpoints = _checkpoints(tuned, proxies, estimator, warnings) if tuned.files else None
+    if checkpoints is not None:
+        bank, checkpoints = _with_base(bank, checkpoints, warnings)
+    return Tables(bank, checkpoints, tuple(warnings))
+
+
+def _proxy_names(tables: Sequence[TableFile], wanted: TableColumns) -> tuple[str, ...]:
+    if wanted.proxy:
+        if len(set(wanted.proxy)) < len(wanted.proxy):
+            raise InputError(f"every proxy must be named once, got {', '.join(wanted.proxy)}.")
+        return tuple(wanted.proxy)
+    first = tables[0]
+    found = tuple(n for n in first.names if re.fullmatch(r"proxy([ _.:-].*|\d*)", n.strip().lower()))
+    if not found:
+        first.find("proxy")
+    return found
+
+
+def _column(table: TableFile, given: str | None, default: str) -> str | None:
+    """The file's column for one role, or None where it has none and the user named none."""
+    if given is not None:
+        return table.find(given)
+    return table.find(default) if table.has(default) else None
+
+
+def _append(
+    table: TableFile, wanted: TableColumns, proxies: tuple[str, ...], base: _Rows, tuned: _Rows, kinds: dict[str, str]
+) -> None:
+    """Read one file and add its rows to the bank's or to the checkpoints'."""
+    prompt = _column(table, wanted.prompt, "prompt")
+    sample = _column(table, wanted.sample, "sample")
+    # A bank beside a run has no checkpoint, kl or logratio column: there a named column may be missing.
+    checkpoint = _optional(table, wanted.checkpoint, "checkpoint")
+    roles = {"gold": table.find(wanted.gold or "gold")}
+    roles |= {f"proxy:{name}": table.find(name) for name in proxies}
+    length = _column(table, wanted.length, "length")
+    if length is not None and length not in roles.values():
+        roles["length"] = length
+    if checkpoint is not None:
+        roles |= {
+            role: name
+            for role, given in (("kl", wanted.kl), ("logratio", wanted.logratio))
+            if (name := _column(table, given, role)) is not None
+        }
+    for name in proxies:
+        if roles[f"proxy:{name}"] == roles["gold"]:
+            raise InputError(f"{table.path}: a proxy must differ from gold, got column '{roles['gold']}' for both.")
+    kind = "kl_kind" if checkpoint is not None and table.has("kl_kind") else None
+    extra = [name for name in (prompt, sample, checkpoint, kind and table.find(kind)) if name is not None]
+    read = table.read([*roles.values(), *extra])
+    rows = tuned if checkpoint is not None else base
+    values = {role: numbers(read[name], table.path, name) for role, name in roles.items()}
+    if checkpoint is not None:
+        values["checkpoint"] = _checkpoint_values(read[checkpoint], table.path, checkpoint)
+    if "kl" in values and (values["kl"] < 0).any():
+        row = int(np.flatnonzero(values["kl"] < 0)[0])
+        raise InputError(
+            f"{table.path}, row {row + 1}, column '{roles['kl']}': a KL must be >= 0, got {values['kl'][row]:g}; "
+            "a log-ratio per sample belongs in --logratio."
+        )
+    count = values["gold"].size
+    if prompt is None:
+        names = np.full(count, "pool", dtype=np.object_)
+    else:
+        codes, unique = labels(read[prompt], table.path, prompt)
+        names = np.array(unique, dtype=np.object_)[codes]
+    rows.files.append(table.path)
+    rows.counts.append(count)
+    rows.prompts.append(names)
+    rows.samples.append(None if sample is None else _sample_numbers(read[sample], table.path, sample))
+    rows.columns.append(values)
+    if kind is not None:
+        for found in labels(read[table.find(kind)], table.path, kind)[1]:
+            kinds.setdefault(found, table.path)
+
+
+def _optional(table: TableFile, given: str | None, default: str) -> str | None:
+    name = given or default
+    return table.find(name) if table.has(name) else None
+
+
+def _checkpoint_values(column: object, path: str, name: str) -> Array:
+    """Checkpoints as numbers; ``checkpoint-500`` and the like count by their trailing number."""
+    codes, names = labels(column, path, name)
+    try:
+        values = np.array([float(text) for text in names])
+    except ValueError:
+        matches = [re.fullmatch(r"(.*?)(\d+(?:\.\d+)?)", text.strip()) for text in names]
+        prefixes = {match[1] for match in matches if match}
+        if len(prefixes) > 1 or not all(matches):
+            bad = next((text for text, match in zip(names, matches, strict=True) if match is None), names[-1])
+            row = int(np.flatnonzero(codes == names.index(bad))[0]) + 1
+            raise InputError(
+                f"{path}, row {row}, column '{name}': a checkpoint must be a number (a step or a beta), got '{bad}'."
+            ) from None
+        values = np.array([float(match[2]) for match in matches if match])
+    if not np.isfinite(values).all():
+        bad_code = int(np.flatnonzero(~np.isfinite(values))[0])
+        row = int(np.flatnonzero(codes == bad_code)[0]) + 1
+        raise InputError(f"{path}, row {row}, column '{name}': must be finite, got {values[bad_code]}.")
+    return np.asarray(values[codes])
+
+
+def _sample_numbers(column: object, path: str, name: str) -> NDArray[np.int64]:
+    """Whole numbers as they are; any other labels by their sorted position."""
+    codes, names = labels(column, path, name)
+    try:
+        values = np.array([int(text) if re.fullmatch(r"\s*[+-]?\d{1,18}\s*", text) else _whole(text) for text in names])
+    except ValueError:
+        values = np.arange(len(names))
+    return np.asarray(values, dtype=np.int64)[codes]
+
+
+def _whole(text: str) -> int:
+    value = float(text)
+    if not value.is_integer() or abs(value) >= 2**53:
+        raise ValueError(text)
+    return int(value)
+
+
+def _estimator(kinds: Mapping[str, str], given: KLEstimator) -> KLEstimator:
+    if not kinds:
+        return given
+    if len(kinds) > 1:
+        (first, path), (second, other), *_ = kinds.items()
+        raise InputError(
+            f"{other}, column 'kl_kind': KL must be of one kind, got '{first}'"
+            + (f" in {path}" if path != other else "")
+            + f" and '{second}'."
+        )
+    ((name, path),) = kinds.items()
+    for known in get_args(KLEstimator):
+        if name == known:
+            return known  # type: ignore[no-any-return]
+    raise InputError(f"{path}, column 'kl_kind': must be one of {', '.join(get_args(KLEstimator))}, got '{name}'.")
+
+
+def _score_bank(
+    rows: _Rows, roles: Mapping[str, str], mask: NDArray[np.bool_] | None, locate: Callable[[int], str]
+) -> ScoreBank:
+    """The rows (of one checkpoint, with ``mask``) as a bank whose proxies are these columns: name -> role."""
+    unique, codes = np.unique(np.concatenate(rows.prompts), return_inverse=True)
+
+    def pick(role: str) -> Array:
+        values = rows.joined(role)
+        assert values is not None
+        return values if mask is None else values[mask]
+
+    numbered = [s for s in rows.samples if s is not None]
+    if numbered and len(numbered) < len(rows.samples):
+        lack = rows.files[[s is None for s in rows.samples].index(True)]
+        raise InputError(f"{lack}: a sample column must exist in every file or in none.")
+    sample = np.concatenate(numbered) if numbered else None
+    return ScoreBank.from_codes(
+        codes=codes if mask is None else codes[mask],
+        prompts=tuple(unique.tolist()),
+        gold=pick("gold"),
+        proxies={name: pick(role) for name, role in roles.items()},
+        sample=sample if mask is None or sample is None else sample[mask],
+        length=pick("length") if rows.joined("length") is not None else None,
+        locate=locate,
+    )
+
+
+def _bank(rows: _Rows, proxies: tuple[str, ...], warnings: list[str]) -> ScoreBank:
+    bank = _score_bank(rows, {name: f"proxy:{name}" for name in proxies}, None, rows.locate)
+    where = ", ".join(rows.files)
+    _check_bank(bank, where)
+    smallest, largest = bank.samples_per_prompt, int(bank.counts.max())
+    if smallest < largest:
+        name = bank.prompts[int(np.argmin(bank.counts))]
+        warnings.append(
+            f"prompts have {smallest} to {largest} samples; n stops at {smallest}, the number of prompt '{name}'."
+        )
+    return bank
+
+
+def _check_bank(bank: ScoreBank, where: str) -> None:
+    if bank.samples_per_prompt < 2:
+        single = int((bank.counts == 1).sum())
+        name = bank.prompts[int(np.argmin(bank.counts))]
+        raise InputError(
+            f"{where}, column 'prompt': every prompt needs at least 2 base samples, got 1 for {single} of "
+            f"{bank.n_prompts} prompts, first '{name}'; drop them, or leave out the prompt column to pool all rows."
+        )
+    first = bank.offsets[:-1]
+    if np.array_equal(bank.gold, np.repeat(bank.gold[first], bank.counts)):
+        raise InputError(
+            f"{where}, column 'gold': must vary within prompts, got one value per prompt "
+            f"({bank.gold[0]:g} for '{bank.prompts[0]}'): no choice among a prompt's samples can change it."
+        )
+
+
+def _checkpoints(rows: _Rows, proxies: tuple[str, ...], estimator: KLEstimator, warnings: list[str]) -> Checkpoints:
+    column = rows.joined("checkpoint")
+    assert column is not None
+    # Columns beside the proxies ride along, so that the bank's sort by prompt and sample holds for them too.
+    riders = {f"\0{name}": name for name in ("kl", "logratio") if rows.joined(name) is not None}
+    roles = {name: f"proxy:{name}" for name in proxies} | riders
+    banks: dict[float, ScoreBank] = {}
+    kl: dict[float, KL] = {}
+    ratios: dict[float, Array] = {}
+    ratio_kl: dict[float, KL] = {}
+    for value in np.unique(column).tolist():
+        positions = np.flatnonzero(column == value)
+        wide = _score_bank(rows, roles, column == value, lambda row, at=positions: rows.locate(int(at[row])))  # type: ignore[misc]
+        banks[value] = replace(wide, proxies={name: wide.proxies[name] for name in proxies})
+        if "\0kl" in riders:
+            kl[value] = _mean_kl(wide, wide.proxies["\0kl"], estimator)
+        if "\0logratio" in riders:
+            ratios[value] = wide.proxies["\0logratio"]
+            ratio_kl[value] = _mean_kl(wide, ratios[value], "k1")
+    if kl and ratio_kl:
+        _compare_kl(kl, ratio_kl, warnings)
+    if not kl and not ratio_kl:
+        warnings.append(
+            f"{', '.join(rows.files)}: no kl and no logratio column: no curve against KL, no fit and no KL budget."
+        )
+    try:
+        return Checkpoints(banks, kl or ratio_kl, ratios or None)
+    except InputError as error:
+        raise InputError(f"{', '.join(rows.files)}: {error}") from None
+
+
+def _mean_kl(bank: ScoreBank, values: Array, estimator: KLEstimator) -> KL:
+    """One KL per checkpoint: as given where it is one number, else the mean over prompts with its clustered error."""
+    if np.ptp(values) == 0:
+        exact = values[0] == 0
+        return KL(float(values[0]), estimator, n=bank.n_rows, standard_error=0.0 if exact else None)
+    means = bank.prompt_means(values)
+    error = float(means.std(ddof=1) / np.sqrt(means.size)) if means.size > 1 else None
+    return KL(float(means.mean()), estimator, n=bank.n_rows, standard_error=error)
+
+
+def _compare_kl(given: Mapping[float, KL], ratio: Mapping[float, KL], warnings: list[str]) -> None:
+    """Warn where the kl column and the mean log-ratio cannot be the same quantity."""
+    for value, kl in given.items():
+        other = ratio[value]
+        gap = abs(kl.value - other.value)
+        if gap > 0.2 * max(kl.value, other.value, 0.05) and gap > 5 * (other.standard_error or 0.0):
+            warnings.append(
+                f"checkpoint {value:g}: the kl column says {kl.value:.3g} nats, the mean logratio {other.value:.3g}; "
+                "they are different quantities (k2? a mean per token? another temperature?). The kl column is used."
+            )
+            return
+
+
+def _with_base(
+    bank: ScoreBank | None, checkpoints: Checkpoints, warnings: list[str]
+) -> tuple[ScoreBank | None, Checkpoints]:
+    """The bank (checkpoint 0 where none is given) restricted to the checkpoints' prompts."""
+    if bank is None:
+        if 0.0 in checkpoints.banks:
+            return checkpoints.at(0.0), checkpoints
+        raise InputError(
+            "base samples are needed: a table without a checkpoint column, or rows with checkpoint 0; got checkpoints "
+            f"{', '.join(f'{value:g}' for value in checkpoints.values[:8])}."
+        )
+    unknown = sorted(set(checkpoints.prompts) - set(bank.prompts))
+    if unknown:
+        raise InputError(
+            f"checkpoints must share the bank's prompts, got prompt '{unknown[0]}' in the checkpoints only "
+            f"({len(unknown)} of {len(checkpoints.prompts)})."
+        )
+    if len(checkpoints.prompts) < bank.n_prompts:
+        warnings.append(
+            f"the checkpoints hold {len(checkpoints.prompts)} of the bank's {bank.n_prompts} prompts; "
+            "everything below uses these."
+        )
+        wanted = set(checkpoints.prompts)
+        bank = bank.take(np.array([k for k, name in enumerate(bank.prompts) if name in wanted], dtype=np.intp))
+    return bank, checkpoints
+
+
+def _stored(tables: Sequence[TableFile], wanted: TableColumns, proxies: tuple[str, ...]) -> StoredBank | None:
+    """A single large Parquet bank is opened, not read."""
+    import pyarrow.parquet as pq
+
+    (table, *more) = tables
+    if more or not is_parquet(table.path) or _optional(table, wanted.checkpoint, "checkpoint") is not None:
+        return None
+    if pq.read_metadata(table.path).num_rows <= STREAM_ROWS:
+        return None
+    return StoredBank.open(
+        table.path,
+        {name: table.find(name) for name in proxies},
+        gold=table.find(wanted.gold or "gold"),
+        prompt=_column(table, wanted.prompt, "prompt"),
+        sample=_column(table, wanted.sample, "sample"),
+    )

@@ -10,12 +10,13 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from overopt.bridges.best_of_n_kl import best_of_n_kl_bound, tie_correction
+from overopt.bridges.best_of_n_kl import tie_correction
 from overopt.bridges.best_of_n_weights import best_of_n_weights, default_grid
 from overopt.bridges.curve import ClusterValues, Curve
 from overopt.bridges.pool import pool_pseudo_values
 from overopt.bridges.score_bank import ScoreBank
 from overopt.bridges.stored_bank import StoredBank
+from overopt.theory.best_of_n import best_of_n_kl
 from overopt.theory.errors import InputError
 
 __all__ = [
@@ -63,7 +64,7 @@ def best_of_n_curve(bank: ScoreBank | StoredBank, proxy: str, n: Sequence[int] |
         gold.append(contributions[0])
         proxies.append(contributions[1])
         kl.append(contributions[2])
-    analytic = np.array([best_of_n_kl_bound(size) for size in sizes])
+    analytic = best_of_n_kl(np.array(sizes))
     correction = np.concatenate(kl)
     count = correction.shape[0]
     spread = correction.std(axis=0, ddof=1) / math.sqrt(count) if count > 1 else np.zeros(len(sizes))

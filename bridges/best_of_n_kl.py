@@ -1,4 +1,4 @@
-"""KL of best-of-n from the base policy: the bound without ties, and exactly when the proxy has ties."""
+"""KL of best-of-n from the base policy when a bank's proxy has ties."""
 
 from __future__ import annotations
 
@@ -9,45 +9,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import xlogy
 
+from overopt.theory.best_of_n import best_of_n_kl
 from overopt.theory.errors import InputError
 
-__all__ = ["beirami_kl_estimate", "best_of_n_kl_bound", "tie_correction", "ties_exact_kl"]
+__all__ = ["tie_correction", "ties_exact_kl"]
 
 Array = NDArray[np.float64]
-
-
-def best_of_n_kl_bound(n: float) -> float:
-    """``log n - (n - 1)/n`` nats: exact without ties, else an upper bound (Beirami et al. 2024, Theorem 1).
-
-    Raises
-    ------
-    InputError
-        Unless n >= 1.
-    """
-    if not n >= 1:
-        raise InputError(f"`n` must be >= 1, got {n}.")
-    return math.log(n) - (n - 1) / n
-
-
-def beirami_kl_estimate(n: float, top_probability: ArrayLike) -> Array:
-    """KL when one outcome of probability ``p`` ties at the top and everything below it is continuous, in nats.
-
-    ``(1-p)^n (log n + (n-1) log(1-p) - (n-1)/n) + (1-(1-p)^n) log((1-(1-p)^n)/p)``: the estimator proposed by Beirami
-    et al. 2024 (arXiv 2401.01879), never above :func:`best_of_n_kl_bound`.
-    """
-    p = np.asarray(top_probability, dtype=np.float64)
-    if np.any((p < 0) | (p > 1)):
-        raise InputError(f"`top_probability` must lie in [0, 1], got {p}.")
-    start, stop = 1.0 - p, np.ones_like(p)
-    estimate: Array = best_of_n_kl_bound(n) + _group_correction(start, stop, float(n))
-    return estimate
 
 
 def ties_exact_kl(proxy: ArrayLike, n: float) -> float:
     """KL of best-of-n with random tie breaking, for one prompt's (N,) base samples, in nats.
 
     Every group of tied samples is one outcome, whose probability is its share of the bank; a sample without ties stands
-    for a continuous stretch of the proxy's law. Equals :func:`best_of_n_kl_bound` when no two samples tie.
+    for a continuous stretch of the proxy's law. Equals ``log n - (n - 1)/n`` when no two samples tie.
     """
     values = np.sort(np.asarray(proxy, dtype=np.float64).ravel())
     if values.size == 0:
@@ -56,7 +30,7 @@ def ties_exact_kl(proxy: ArrayLike, n: float) -> float:
     start = np.concatenate([[0], stop[:-1]])
     tied = stop - start > 1
     correction = _group_correction(start[tied] / values.size, stop[tied] / values.size, float(n)).sum()
-    return max(best_of_n_kl_bound(n) + float(correction), 0.0)
+    return max(float(best_of_n_kl(n)) + float(correction), 0.0)
 
 
 def tie_correction(

@@ -1,4 +1,4 @@
-"""Where a fitted law peaks, how high, and how sure that is."""
+"""Where a fitted law peaks inside the data, how high, and how sure that is."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize
 
-from overopt.bridges.fit_laws import FitLaw
+from overopt.theory.scaling_laws import LawFit, ScalingLaw
 
-__all__ = ["Peak", "find_peak", "ratio_interval"]
+__all__ = ["FittedPeak", "find_peak", "ratio_interval"]
 
 Array = NDArray[np.float64]
 Interval = tuple[float | None, float | None]
 
 
 @dataclass(frozen=True)
-class Peak:
+class FittedPeak:
     """The maximum of a fitted law on (0, d_max].
 
     Attributes
@@ -43,42 +42,40 @@ class Peak:
         return f"peak {self.gain:.4g} at d = {self.d:.4g} (KL {self.d**2:.4g} nats)"
 
 
-def find_peak(
-    form: FitLaw, estimate: Array, d_max: float, replicates: Array | None, ratio: tuple[float, float] | None
-) -> Peak:
-    """The peak inside the data.
+def find_peak(fit: LawFit, d_max: float, replicates: LawFit | None, ratio: tuple[float, float] | None) -> FittedPeak:
+    """The peak of one fitted curve, if it lies inside the data.
 
     Parameters
     ----------
-    estimate
-        (Q,) fitted parameters.
+    fit
+        The fitted law; coefficients of shape (parameters,).
     d_max
         Largest d of the data.
     replicates
-        (B, Q) bootstrap parameters, or None.
+        The same law fitted to bootstrap curves, coefficients (B, parameters), or None.
     ratio
         Fieller interval of alpha / beta for ``bon`` and ``rl`` (ends may be infinite), or None.
     """
-    d = _argmax(form, estimate, d_max)
-    if d is None:
-        return Peak(None, None, reason=f"no peak inside the data (d up to {d_max:.4g})")
-    gain = float(form(np.array([d]), estimate)[0])
+    d, gain = float(fit.peak.d), float(fit.peak.gold)
+    if not 0 < d < d_max or gain <= 0:
+        return FittedPeak(None, None, reason=f"no peak inside the data (d up to {d_max:.4g})")
     d_interval: Interval | None = None
     if ratio is not None:
-        low, high = (_peak_of_ratio(form.name, value) for value in ratio)
-        d_interval = (low if math.isfinite(low) else None, high if math.isfinite(high) else None)
+        d_interval = _bounded(*(_peak_of_ratio(fit.law, value) for value in ratio))
     gain_interval: Interval | None = None
     if replicates is not None:
-        grid = np.linspace(0.0, d_max, 513)[1:]
-        curves = form(grid, replicates)
-        low, high = np.quantile(curves.max(axis=1), [0.025, 0.975])
-        gain_interval = (float(low), float(high))
+        gain_interval = _bounded(*np.quantile(replicates.peak.gold, [0.025, 0.975], method="nearest"))
         if ratio is None:
-            at = np.argmax(curves, axis=1)
-            location = np.where(at < grid.size - 1, grid[at], math.inf)
-            first, last = np.quantile(location, [0.025, 0.975], method="nearest")
-            d_interval = (float(first), float(last)) if math.isfinite(last) else (float(first), None)
-    return Peak(d, gain, d_interval, gain_interval)
+            d_interval = _bounded(*np.quantile(replicates.peak.d, [0.025, 0.975], method="nearest"))
+    return FittedPeak(d, gain, d_interval, gain_interval)
+
+
+def _bounded(low: float, high: float) -> Interval:
+    return (float(low) if math.isfinite(low) else None, float(high) if math.isfinite(high) else None)
+
+
+def _peak_of_ratio(law: ScalingLaw, ratio: float) -> float:
+    return math.inf if math.isinf(ratio) else float(law.peak(ratio, 1.0).d)
 
 
 def ratio_interval(estimate: Array, covariance: Array, critical: float) -> tuple[float, float]:
@@ -98,26 +95,3 @@ def ratio_interval(estimate: Array, covariance: Array, critical: float) -> tuple
     # beta may be 0: the set lies outside the roots, and starts at the upper one if that alone is positive.
     first, second = sorted(((b - root) / a, (b + root) / a))
     return (second if first <= 0 < second else 0.0), math.inf
-
-
-def _peak_of_ratio(law: str, ratio: float) -> float:
-    """``alpha/(2 beta)`` for bon, ``exp(alpha/beta - 1)`` for rl (Gao, Schulman and Hilton 2022)."""
-    if math.isinf(ratio):
-        return math.inf
-    return max(ratio, 0.0) / 2 if law == "bon" else math.exp(min(ratio - 1, 700.0))
-
-
-def _argmax(form: FitLaw, parameters: Array, d_max: float) -> float | None:
-    """Location of an interior maximum of the law on (0, d_max], or None."""
-    grid = np.linspace(0.0, d_max, 2049)
-    values = form(grid, parameters)
-    at = int(np.argmax(values))
-    if at in (0, grid.size - 1):
-        return None
-    found = optimize.minimize_scalar(
-        lambda d: -float(form(np.array([d]), parameters)[0]),
-        bounds=(grid[at - 1], grid[at + 1]),
-        method="bounded",
-        options={"xatol": 1e-10},
-    )
-    return float(found.x)

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
-from scipy.special import xlogy
 
 from overopt.bridges.curve import Curve
 from overopt.theory.errors import InputError
+from overopt.theory.scaling_laws import LAWS
 
 __all__ = ["CoefficientTrend", "IteratedFit", "coefficient_trend", "fit_iterated"]
 
@@ -112,7 +112,7 @@ def fit_iterated(curves: Mapping[int, Curve] | Sequence[Curve]) -> IteratedFit:
     for k, curve in by_iteration.items():
         keep = curve.d > 0
         d = curve.d[keep]
-        features.append(np.column_stack([d, d * math.log(k) - xlogy(d, d)]))
+        features.append(LAWS["rl"].design(d) + np.outer(d * math.log(k), [0.0, 1.0]))
         gains.append(curve.gold_gain[keep])
     design, y = np.concatenate(features), np.concatenate(gains)
     if y.size < 3:

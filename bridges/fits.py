@@ -9,14 +9,14 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, stats
+from scipy import stats
 
 from overopt.bridges.curve import Curve
-from overopt.bridges.fit_laws import LAWS, FitLaw, fit_law
-from overopt.bridges.fit_peak import Peak, find_peak, ratio_interval
+from overopt.bridges.fit_peak import FittedPeak, find_peak, ratio_interval
 from overopt.theory.errors import InputError
+from overopt.theory.scaling_laws import LAWS, LawFit, ScalingLaw, fit_law, law_named
 
-__all__ = ["Fit", "LawFit", "fit_curve"]
+__all__ = ["Fit", "RivalLaw", "fit_curve"]
 
 Array = NDArray[np.float64]
 Interval = tuple[float | None, float | None]
@@ -25,7 +25,7 @@ TRAINING_SHARE = 2 / 3
 
 
 @dataclass(frozen=True)
-class LawFit:
+class RivalLaw:
     """One law fitted to one curve.
 
     Attributes
@@ -76,10 +76,10 @@ class Fit:
     """
 
     quantity: Literal["gold", "proxy"]
-    best: LawFit
+    best: RivalLaw
     intervals: Mapping[str, Interval | None]
-    peak: Peak
-    laws: tuple[LawFit, ...]
+    peak: FittedPeak
+    laws: tuple[RivalLaw, ...]
     heldout_d: float | None
     points: int
     note: str | None = None
@@ -143,45 +143,52 @@ def fit_curve(
         If the law is unknown or the curve has fewer than 3 points with a KL above 0.
     """
     if law != "best":
-        fit_law(law)
+        law_named(law)
     gains = curve.gold_gain if quantity == "gold" else curve.proxy_gain
     covariance = curve.gain_covariance if quantity == "gold" else _proxy_gain_covariance(curve)
-    keep = np.isfinite(gains) & np.isfinite(curve.d) & (curve.d > 0)
-    if curve.axis == "n":
-        powers = keep & (np.log2(curve.pressure) % 1 == 0)
-        keep = powers if powers.sum() >= 3 else keep
-    order = np.flatnonzero(keep)[np.argsort(curve.d[keep], kind="stable")]
-    if order.size < 3:
-        raise InputError(f"a fit needs at least 3 points with KL > 0, got {order.size}.")
+    order = _fitted_points(curve, gains)
     d, y, cov = curve.d[order], gains[order], covariance[np.ix_(order, order)]
 
     train = _training_points(d)
-    fits = [_fit_one(form, d, y, cov, train) for form in LAWS.values() if order.size >= len(form.parameters)]
-    fits.sort(key=lambda fit: math.inf if fit.heldout_rmse is None else fit.heldout_rmse)
-    best = fits[0] if law == "best" else next(fit for fit in fits if fit.law == law)
-    form = LAWS[best.law]
+    rivals = [_rival(form, d, y, cov, train) for form in LAWS.values() if d.size >= len(form.parameters)]
+    rivals.sort(key=lambda fit: math.inf if fit.heldout_rmse is None else fit.heldout_rmse)
+    chosen = rivals[0] if law == "best" else next((fit for fit in rivals if fit.law == law), None)
+    if chosen is None:
+        raise InputError(f"law '{law}' needs at least {len(LAWS[law].parameters)} points with KL > 0, got {d.size}.")
+    fit = fit_law(LAWS[chosen.law], d, y)
     draws = _resampled_gains(curve, quantity, order, rng or np.random.default_rng(0), resamples)
-    replicates = None if draws is None else _least_squares(form, d, draws)[0]
+    replicates = None if draws is None else fit_law(fit.law, d, draws)
     degrees = math.inf if curve.clusters is None else curve.clusters.count - 1
-    estimate = np.array([best.parameters[name] for name in form.parameters])
-    parameter_covariance = _linear_covariance(form, d, cov)
-    intervals = _intervals(form, estimate, parameter_covariance, degrees, replicates)
+    of_parameters = _linear_covariance(fit.law, d, cov)
     ratio = None
-    if parameter_covariance is not None and best.law in ("bon", "rl"):
-        ratio = ratio_interval(estimate, parameter_covariance, float(stats.t.ppf(0.975, degrees)))
+    if of_parameters is not None and chosen.law in ("bon", "rl"):
+        ratio = ratio_interval(fit.coefficients, of_parameters, float(stats.t.ppf(0.975, degrees)))
     note = None
     if curve.clusters is None and draws is not None:
         note = "intervals treat the points as independent: the curve carries standard errors but no covariance"
     return Fit(
         quantity=quantity,
-        best=best,
-        intervals=intervals,
-        peak=find_peak(form, estimate, float(d[-1]), replicates, ratio),
-        laws=tuple(fits),
+        best=chosen,
+        intervals=_intervals(fit, of_parameters, degrees, replicates),
+        peak=find_peak(fit, float(d[-1]), replicates, ratio),
+        laws=tuple(rivals),
         heldout_d=None if train is None else float(d[train - 1]),
-        points=int(order.size),
+        points=int(d.size),
         note=note,
     )
+
+
+def _fitted_points(curve: Curve, gains: Array) -> NDArray[np.intp]:
+    """Positions of the points to fit, lowest d first: KL above 0, and powers of two on a best-of-n curve."""
+    keep = np.isfinite(gains) & np.isfinite(curve.d) & (curve.d > 0)
+    if curve.axis == "n":
+        powers = keep & (np.log2(curve.pressure) % 1 == 0)
+        keep = powers if powers.sum() >= 3 else keep
+    order = np.flatnonzero(keep)
+    order = order[np.argsort(curve.d[order], kind="stable")]
+    if np.unique(curve.d[order]).size < 3:
+        raise InputError(f"a fit needs at least 3 points with different KL > 0, got {np.unique(curve.d[order]).size}.")
+    return order
 
 
 def _training_points(d: Array) -> int | None:
@@ -190,70 +197,49 @@ def _training_points(d: Array) -> int | None:
     return count if count < d.size else None
 
 
-def _fit_one(form: FitLaw, d: Array, y: Array, covariance: Array, train: int | None) -> LawFit:
-    parameters, residual = _least_squares(form, d, y[None])
-    total = float(((y - y.mean()) ** 2).sum())
+def _rival(form: ScalingLaw, d: Array, y: Array, covariance: Array, train: int | None) -> RivalLaw:
+    fit = fit_law(form, d, y)
     weighted = None
     variance = np.diagonal(covariance)
     if np.isfinite(variance).all() and (variance > 0).all():
-        weighted = _least_squares(form, d, y[None], weights=1 / variance)[0][0]
+        weighted = _named(form, fit_law(form, d, y, weights=variance.min() / variance).coefficients)
     heldout = None
-    if train is not None and train >= len(form.parameters):
-        early, _ = _least_squares(form, d[:train], y[None, :train])
-        heldout = float(np.sqrt(np.mean((form(d[train:], early[0]) - y[train:]) ** 2)))
-    names = form.parameters
-    return LawFit(
+    if train is not None:
+        early = fit_law(form, d[:train], y[:train])
+        heldout = float(np.sqrt(np.mean((early.gold(d[train:]) - y[train:]) ** 2)))
+    return RivalLaw(
         law=form.name,
         formula=form.formula,
-        parameters=dict(zip(names, map(float, parameters[0]), strict=True)),
-        weighted=None if weighted is None else dict(zip(names, map(float, weighted), strict=True)),
-        r2=1 - float(residual[0]) / total if total > 0 else None,
+        parameters=_named(form, fit.coefficients),
+        weighted=weighted,
+        r2=float(fit.r2) if np.isfinite(fit.r2) else None,
         heldout_rmse=heldout,
     )
 
 
-def _least_squares(form: FitLaw, d: Array, y: Array, weights: Array | None = None) -> tuple[Array, Array]:
-    """(B, Q) parameters and (B,) residual sums of squares for (B, P) gains; the shape parameter by a grid search."""
-    root = np.ones_like(d) if weights is None else np.sqrt(weights / weights.max())
-
-    def solve(shape: float) -> tuple[Array, Array]:
-        features = form.features(d, shape) * root[:, None]
-        coefficients = (np.linalg.pinv(features) @ (y * root).T).T
-        return coefficients, ((y * root - coefficients @ features.T) ** 2).sum(axis=1)
-
-    if form.shape is None or form.shapes is None:
-        return solve(0.0)
-    solved = [solve(shape) for shape in form.shapes]
-    residuals = np.stack([residual for _, residual in solved])
-    best = np.argmin(residuals, axis=0)
-    if y.shape[0] == 1:
-        low, high = form.shapes[max(best[0] - 1, 0)], form.shapes[min(best[0] + 1, form.shapes.size - 1)]
-        found = optimize.minimize_scalar(lambda shape: float(solve(shape)[1][0]), bounds=(low, high), method="bounded")
-        coefficients, residual = solve(float(found.x))
-        return np.column_stack([coefficients, [found.x]]), residual
-    rows = np.arange(y.shape[0])
-    coefficients = np.stack([coefficient for coefficient, _ in solved])[best, rows]
-    return np.column_stack([coefficients, form.shapes[best]]), residuals[best, rows]
+def _named(form: ScalingLaw, coefficients: Array) -> dict[str, float]:
+    return dict(zip(form.parameters, map(float, coefficients), strict=True))
 
 
-def _linear_covariance(form: FitLaw, d: Array, covariance: Array) -> Array | None:
+def _linear_covariance(form: ScalingLaw, d: Array, covariance: Array) -> Array | None:
     """Covariance of the coefficients of a law without a shape parameter, from that of the points."""
-    if form.shape is not None or not np.isfinite(covariance).all():
+    if form.shape_bounds is not None or not np.isfinite(covariance).all():
         return None
-    inverse = np.linalg.pinv(form.features(d, 0.0))
+    inverse = np.linalg.pinv(form.design(d))
     return np.asarray(inverse @ covariance @ inverse.T)
 
 
 def _intervals(
-    form: FitLaw, estimate: Array, covariance: Array | None, degrees: float, replicates: Array | None
+    fit: LawFit, covariance: Array | None, degrees: float, replicates: LawFit | None
 ) -> dict[str, Interval | None]:
+    names = fit.law.parameters
     if covariance is not None:
         half = stats.t.ppf(0.975, degrees) * np.sqrt(np.diagonal(covariance))
-        return {k: (float(v - h), float(v + h)) for k, v, h in zip(form.parameters, estimate, half, strict=True)}
+        return {k: (float(v - h), float(v + h)) for k, v, h in zip(names, fit.coefficients, half, strict=True)}
     if replicates is not None:
-        low, high = np.quantile(replicates, [0.025, 0.975], axis=0)
-        return {k: (float(a), float(b)) for k, a, b in zip(form.parameters, low, high, strict=True)}
-    return dict.fromkeys(form.parameters)
+        low, high = np.quantile(replicates.coefficients, [0.025, 0.975], axis=0)
+        return {k: (float(a), float(b)) for k, a, b in zip(names, low, high, strict=True)}
+    return dict.fromkeys(names)
 
 
 def _resampled_gains(

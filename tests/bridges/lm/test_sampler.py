@@ -1,0 +1,99 @@
+"""The sampler draws from the policy's own distribution, whatever the batch."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="the lm extra is not installed")
+
+import torch
+from tabular_policy import EOS, LONGEST, PAD, PROMPT, TabularPolicy, all_completions, sequence_logprob
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from overopt.bridges.lm.sampler import sample_completions
+from overopt.theory.errors import InputError
+
+pytestmark = pytest.mark.lm
+
+
+def small_llama() -> LlamaForCausalLM:
+    torch.manual_seed(3)
+    config = LlamaConfig(
+        vocab_size=101, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=2, max_position_embeddings=32, initializer_range=0.5,
+        pad_token_id=0, bos_token_id=1, eos_token_id=2,
+    )  # fmt: skip
+    return LlamaForCausalLM(config).eval()
+
+
+def test_frequencies_are_the_policys_probabilities():
+    policy, n = TabularPolicy(0), 20_000
+    drawn = sample_completions(
+        np.random.default_rng(1), policy, [[PROMPT]] * n, max_new_tokens=LONGEST, eos=EOS, pad=PAD
+    )
+    counts: dict[tuple[int, ...], int] = {}
+    for row in drawn.rows():
+        counts[tuple(row)] = counts.get(tuple(row), 0) + 1
+    total = 0.0
+    for completion in all_completions():
+        p = float(sequence_logprob(policy, [PROMPT], completion).exp())
+        total += p
+        z = (counts.get(tuple(completion), 0) / n - p) / np.sqrt(p * (1 - p) / n)
+        assert abs(z) < 5, f"{completion}: z = {z:.2f}"
+    assert total == pytest.approx(1.0, abs=1e-6)
+
+
+def test_logprob_is_the_policys_at_the_sampling_temperature():
+    policy = TabularPolicy(0)
+    drawn = sample_completions(
+        np.random.default_rng(1), policy, [[PROMPT]] * 50, max_new_tokens=LONGEST, eos=EOS, pad=PAD, temperature=0.5
+    )
+    hot = TabularPolicy(0)
+    hot.table.data *= 2  # temperature 1/2
+    for row, logprob in zip(drawn.rows(), drawn.logprob, strict=True):
+        assert logprob.sum() == pytest.approx(float(sequence_logprob(hot, [PROMPT], row)), abs=1e-4)
+
+
+def test_batching_padding_and_dropping_ended_rows_change_nothing():
+    model = small_llama()
+    prompts = [[1, 5, 9], [1, 7], [1, 30, 31, 32, 33], [1, 2 + 60]] * 6
+    options = {"max_new_tokens": 12, "eos": 2, "pad": 0}
+    together = sample_completions(np.random.default_rng(0), model, prompts, batch_size=24, **options)
+    apart = sample_completions(np.random.default_rng(0), model, prompts, batch_size=1, **options)
+    np.testing.assert_array_equal(together.tokens, apart.tokens)
+    np.testing.assert_allclose(together.logprob, apart.logprob, atol=1e-4)
+    assert (together.mask.sum(1) < 12).any(), "no row ended early: the test does not test what it should"
+
+
+def test_cached_logprob_equals_one_full_pass():
+    model = small_llama()
+    prompt = [1, 5, 9]
+    drawn = sample_completions(np.random.default_rng(4), model, [prompt] * 8, max_new_tokens=9, eos=2, pad=0)
+    for row, logprob in zip(drawn.rows(), drawn.logprob, strict=True):
+        with torch.inference_mode():
+            full = model(torch.tensor([[*prompt, *row]])).logits[0, len(prompt) - 1 : -1].log_softmax(-1)
+        expected = full[torch.arange(len(row)), row].numpy()
+        np.testing.assert_allclose(logprob[: len(row)], expected, atol=1e-4)
+
+
+def test_tokens_after_the_end_are_padding():
+    drawn = sample_completions(
+        np.random.default_rng(1), TabularPolicy(0), [[PROMPT]] * 200, max_new_tokens=LONGEST, eos=EOS, pad=PAD
+    )
+    assert (drawn.tokens[~drawn.mask] == PAD).all()
+    for row in drawn.rows():
+        assert EOS not in row[:-1]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_new_tokens": 0}, "`max_new_tokens` must be >= 1, got 0."),
+        ({"temperature": 0.0}, "`temperature` must be > 0, got 0.0."),
+        ({"max_new_tokens": 30}, "3 prompt tokens and 30 new ones exceed the model's context of 32 tokens."),
+    ],
+)
+def test_bad_options_are_named(options, message):
+    arguments = {"max_new_tokens": 4, "eos": 2, "pad": 0, **options}
+    with pytest.raises(InputError) as error:
+        sample_completions(np.random.default_rng(0), small_llama(), [[1, 5, 9]], **arguments)
+    assert str(error.value) == message

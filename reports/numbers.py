@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-__all__ = ["count", "interval", "plain", "signed", "with_interval"]
+__all__ = ["count", "interval", "plain", "short", "signed", "with_interval"]
 
 
 def plain(value: float | None, decimals: int = 2) -> str:
@@ -38,9 +38,13 @@ def with_interval(value: float | None, bounds: Sequence[float | None] | None, de
 
 
 def count(value: float) -> str:
-    """``60,000``; parameters and labels in short form from a million (``1.4M``)."""
-    if value >= 1e9:
-        return f"{value / 1e9:.1f}B"
-    if value >= 1e6:
-        return f"{value / 1e6:.1f}M"
+    """``60,000``."""
+    return f"{value:,.0f}"
+
+
+def short(value: float) -> str:
+    """A size in short: ``200``, ``67k``, ``1.4M``, ``6.0B``."""
+    for unit, letter, decimals in ((1e9, "B", 1), (1e6, "M", 1), (1e3, "k", 0)):
+        if value >= unit:
+            return f"{value / unit:.{decimals}f}{letter}"
     return f"{value:,.0f}"

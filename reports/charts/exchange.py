@@ -36,7 +36,7 @@ def exchange(curves: Sequence[MeasuredCurve], *, height: int = 380) -> Any:
     x = alt.X("proxy:Q", title="proxy gain: what was promised (gold SD)", scale=alt.Scale(nice=False))
     y = alt.Y("gold:Q", title="gold gain: what was delivered (gold SD)")
     line = alt.Chart(alt.Data(values=rows)).encode(x=x, y=y, color=hue, detail="curve:N", order="order:Q")
-    ends = list({row["method"]: row for row in rows}.values())
+    ends = list({row["method"]: row for row in sorted(rows, key=lambda row: row["proxy"])}.values())
     tooltip = [
         "method:N", alt.Tooltip("proxy:Q", format="+.3f"), alt.Tooltip("gold:Q", format="+.3f"),
         alt.Tooltip("kl:Q", title="KL (nats)", format=".2f"), "seed:N",
@@ -46,10 +46,10 @@ def exchange(curves: Sequence[MeasuredCurve], *, height: int = 380) -> Any:
     return alt.layer(
         alt.Chart(alt.Data(values=[{"zero": 0}])).mark_rule(strokeWidth=1).encode(y="zero:Q"),
         ideal.mark_line(strokeDash=[5, 4], strokeWidth=1.4, stroke=color("muted")),
-        ideal.mark_text(align="right", dx=-10, dy=2, fill=color("muted")).encode(text="text:N"),
+        ideal.mark_text(align="right", dx=-14, dy=-2, baseline="bottom", fill=color("muted")).encode(text="text:N"),
         line.mark_line(opacity=0.9),
         line.mark_point(size=30).encode(tooltip=tooltip),
         alt.Chart(alt.Data(values=ends))
         .mark_text(align="left", dx=9, fontSize=13, fontWeight=600)
         .encode(x=x, y=y, text="method:N", color=hue),
-    ).properties(height=height, padding={"left": 4, "top": 4, "right": 70, "bottom": 4})
+    ).properties(height=height)

@@ -10,10 +10,19 @@ import altair as alt
 from overopt.bridges.run_summary import SplitRow
 from overopt.reports.charts.theme import TERMS, color
 
-__all__ = ["gap"]
+__all__ = ["gap", "gap_domain"]
 
 
-def gap(splits: Sequence[SplitRow], *, x_title: str, height: int = 300) -> Any:
+def gap_domain(splits: Sequence[SplitRow]) -> tuple[float, float]:
+    """The range of the stacked terms, with some air, so that panels side by side share one axis."""
+    losses = [[getattr(split, term) or 0.0 for term in TERMS] for split in splits]
+    low = min(sum(min(loss, 0.0) for loss in row) for row in losses)
+    high = max(sum(max(loss, 0.0) for loss in row) for row in losses)
+    air = 0.05 * (high - low)
+    return low - air, high + air
+
+
+def gap(splits: Sequence[SplitRow], *, x_title: str, domain: tuple[float, float], height: int = 300) -> Any:
     """Stacked loss terms (gold SD) per pressure; losses above zero, gains below, the dot is promise - delivered."""
     rows: list[dict[str, Any]] = []
     dots: list[dict[str, Any]] = []
@@ -39,7 +48,11 @@ def gap(splits: Sequence[SplitRow], *, x_title: str, height: int = 300) -> Any:
         .mark_bar(width={"band": 0.72})
         .encode(
             x=x,
-            y=alt.Y("start:Q", title="gold lost against the promise (gold SD)"),
+            y=alt.Y(
+                "start:Q",
+                title="gold lost against the promise (gold SD)",
+                scale=alt.Scale(domain=list(domain), nice=False),
+            ),
             y2="end:Q",
             color=alt.Color(
                 "term:N", legend=None, scale=alt.Scale(domain=list(TERMS), range=[color(term) for term in TERMS])

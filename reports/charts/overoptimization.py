@@ -97,7 +97,7 @@ def overoptimization(
         .mark_text(align="left", dx=9, fontSize=14, fontWeight=600)
         .encode(x=x, y=y, text="what:N", color=hue)
     )
-    return alt.layer(*layers).properties(height=height, padding={"left": 4, "top": 4, "right": 50, "bottom": 4})
+    return alt.layer(*layers).properties(height=height)
 
 
 def _law_layers(laws: Sequence[FittedLaw], x: Any, y: Any) -> list[Any]:

@@ -8,9 +8,10 @@ from typing import Any
 import altair as alt
 
 from overopt.bridges.run_summary import SplitRow
+from overopt.reports.charts.labels import apart
 from overopt.reports.charts.theme import color
 
-__all__ = ["on_policy_slope", "path"]
+__all__ = ["path"]
 
 _PARTS = {"selection": "proxy", "shift": "causal", "delivered": "gold"}
 
@@ -26,8 +27,13 @@ def path(splits: Sequence[SplitRow], *, x_title: str, height: int = 300) -> Any:
         if value is not None
     ]  # fmt: skip
     ends = list({row["part"]: row for row in sorted(rows, key=lambda row: row["d"])}.values())
+    low, high = min(row["gain"] for row in rows), max(row["gain"] for row in rows)
+    air = 0.06 * (high - low)
+    domain = (min(low, 0.0) - air, max(high, 0.0) + air)
     x = alt.X("d:Q", title=x_title, scale=alt.Scale(nice=False, zero=True))
-    y = alt.Y("gain:Q", title="gold gained since the base policy (gold SD)")
+    y = alt.Y(
+        "gain:Q", scale=alt.Scale(domain=list(domain), nice=False), title="gold gained since the base policy (gold SD)"
+    )
     hue = alt.Color(
         "part:N",
         legend=None,
@@ -41,36 +47,15 @@ def path(splits: Sequence[SplitRow], *, x_title: str, height: int = 300) -> Any:
         "seed:N",
     ]
     label = (
-        alt.Chart(alt.Data(values=ends))
+        alt.Chart(alt.Data(values=apart(ends, "gain", domain, height)))
         .mark_text(align="left", dx=9, fontSize=13, fontWeight=600)
-        .encode(x=x, y=y, text="part:N", color=hue)
+        .encode(x=x, y="at:Q", text="part:N", color=hue)
     )
     return alt.layer(
         alt.Chart(alt.Data(values=[{"zero": 0}])).mark_rule(strokeWidth=1).encode(y="zero:Q"),
         line.mark_line(opacity=0.9),
         line.mark_point(size=28).encode(tooltip=tooltip),
         label,
-    ).properties(height=height, padding={"left": 4, "top": 4, "right": 76, "bottom": 4})
-
-
-def on_policy_slope(splits: Sequence[SplitRow], *, x_title: str, height: int = 300) -> Any:
-    """Cov(gold, proxy) / Var(proxy) among each checkpoint's own samples, against d; at 0 the proxy is spent."""
-    rows: list[dict[str, Any]] = [
-        {"seed": split.seed, "d": _x(split), "slope": split.on_policy_slope}
-        for split in splits
-        if split.on_policy_slope is not None
-    ]
-    line = alt.Chart(alt.Data(values=rows)).encode(
-        x=alt.X("d:Q", title=x_title, scale=alt.Scale(nice=False, zero=True)),
-        y=alt.Y("slope:Q", title="gold per unit of proxy, on policy"),
-        detail="seed:N",
-    )
-    return alt.layer(
-        alt.Chart(alt.Data(values=[{"zero": 0}])).mark_rule(strokeWidth=1.5, stroke=color("ink")).encode(y="zero:Q"),
-        line.mark_line(stroke=color("ppo")),
-        line.mark_point(size=28, fill=color("ppo")).encode(
-            tooltip=[alt.Tooltip("slope:Q", format="+.3f"), alt.Tooltip("d:Q", format=".2f"), "seed:N"]
-        ),
     ).properties(height=height)
 
 

@@ -11,7 +11,19 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["CONFIG", "DARK", "FONT", "LIGHT", "STEPS", "TERMS", "color", "css_variables", "static_spec", "themed_spec"]
+__all__ = [
+    "CONFIG",
+    "DARK",
+    "FONT",
+    "LIGHT",
+    "STEPS",
+    "TERMS",
+    "color",
+    "css_variables",
+    "ramp",
+    "static_spec",
+    "themed_spec",
+]
 
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, "Liberation Sans", sans-serif'
 
@@ -70,6 +82,12 @@ def color(concept: str) -> str:
     if concept not in LIGHT:
         raise KeyError(f"no colour named {concept!r}; have {', '.join(LIGHT)}")
     return f"var(--{concept})"
+
+
+def ramp(length: int) -> list[str]:
+    """``length`` colours from weak to strong, spread over :data:`STEPS`."""
+    last = len(STEPS) - 1
+    return [color(STEPS[round(i * last / max(length - 1, 1))]) for i in range(length)]
 
 
 def css_variables(palette: Mapping[str, str]) -> str:

@@ -9,7 +9,7 @@ import altair as alt
 
 from overopt.bridges.run_summary import SplitRow
 from overopt.reports.charts.theme import TERMS, color
-from overopt.reports.numbers import signed, with_interval
+from overopt.reports.numbers import interval, signed
 
 __all__ = ["waterfall"]
 
@@ -20,50 +20,57 @@ def waterfall(split: SplitRow, *, domain: tuple[float, float] | None = None) -> 
     ``promise`` and ``delivered`` must be numbers.
     """
     rows: list[dict[str, Any]] = []
+
+    def add(
+        term: str, concept: str, start: float, end: float, value: float, bounds: tuple[float, float] | None
+    ) -> None:
+        rows.append(
+            {
+                "term": term,
+                "concept": concept,
+                "start": start,
+                "end": end,
+                "value": signed(value),
+                "ci": interval(bounds),
+            }
+        )
+
     level = float(split.promise or 0.0)
-    rows.append(_row("promise", "proxy", 0.0, level, signed(split.promise)))
+    add("promise", "proxy", 0.0, level, level, split.ci.get("promise"))
     for term in TERMS:
         loss = getattr(split, term)
-        if loss is None:
-            continue
-        label = with_interval(-loss, _flipped(split.ci.get(term)))
-        rows.append(_row(term, term, level, level - loss, label))
-        level -= loss
-    label = with_interval(split.delivered, split.ci.get("delivered"))
-    rows.append(_row("delivered", "gold", 0.0, float(split.delivered or 0.0), label))
+        if loss is not None:
+            bounds = split.ci.get(term)
+            add(term, term, level, level - loss, -loss, None if bounds is None else (-bounds[1], -bounds[0]))
+            level -= loss
+    delivered = float(split.delivered or 0.0)
+    add("delivered", "gold", 0.0, delivered, delivered, split.ci.get("delivered"))
+
+    order = [row["term"] for row in rows]
     steps = [
-        {"level": row["end"], "from": row["name"], "to": following["name"]}
-        for row, following in itertools.pairwise(rows)
+        {"level": row["end"], "term": row["term"], "next": after["term"]} for row, after in itertools.pairwise(rows)
     ]
-    order = [row["name"] for row in rows]
     concepts = ("proxy", *TERMS, "gold")
-    y = alt.Y("name:N", sort=order, title=None, axis=alt.Axis(labelColor=color("ink"), labelFontSize=13, grid=False))
+    y = alt.Y(
+        "term:N",
+        scale=alt.Scale(domain=order),
+        title=None,
+        axis=alt.Axis(labelColor=color("ink"), labelFontSize=13, grid=False),
+    )
     x_scale = alt.Scale(domain=list(domain), nice=False) if domain else alt.Scale()
     base = alt.Chart(alt.Data(values=rows))
-    bars = base.mark_bar(height={"band": 0.62}).encode(
+    bars = base.mark_bar(height={"band": 0.58}).encode(
         y=y,
-        x=alt.X("start:Q", title="gain over the base policy (gold SD)", scale=x_scale, axis=alt.Axis(grid=True)),
+        x=alt.X("start:Q", title="gain over the base policy (gold SD)", scale=x_scale, axis=alt.Axis(tickCount=4)),
         x2="end:Q",
         color=alt.Color(
             "concept:N", legend=None, scale=alt.Scale(domain=list(concepts), range=[color(name) for name in concepts])
         ),
-        tooltip=[alt.Tooltip("name:N", title="term"), alt.Tooltip("label:N", title="gold SD")],
+        tooltip=["term:N", alt.Tooltip("value:N", title="gold SD"), alt.Tooltip("ci:N", title="95% interval")],
     )
-    text = base.mark_text(align="left", dx=6, fontSize=12).encode(y=y, x="right:Q", text="label:N")
-    links = (
-        alt.Chart(alt.Data(values=steps))
-        .mark_rule(strokeWidth=1)
-        .encode(x="level:Q", y=alt.Y("from:N", sort=order), y2="to:N")
-    )
+    right = alt.value("width")
+    value = base.mark_text(align="left", dx=10, dy=-7, fontSize=13, fontWeight=600).encode(x=right, y=y, text="value:N")
+    ci = base.mark_text(align="left", dx=10, dy=8, fontSize=11, fill=color("muted")).encode(x=right, y=y, text="ci:N")
+    links = alt.Chart(alt.Data(values=steps)).mark_rule(strokeWidth=1).encode(x="level:Q", y=y, y2="next:N")
     zero = alt.Chart(alt.Data(values=[{"zero": 0}])).mark_rule(strokeWidth=1, stroke=color("ink")).encode(x="zero:Q")
-    return alt.layer(links, bars, zero, text).properties(
-        height=alt.Step(38), padding={"left": 4, "top": 4, "right": 96, "bottom": 4}
-    )
-
-
-def _row(name: str, concept: str, start: float, end: float, label: str) -> dict[str, Any]:
-    return {"name": name, "concept": concept, "start": start, "end": end, "right": max(start, end), "label": label}
-
-
-def _flipped(bounds: tuple[float, float] | None) -> tuple[float, float] | None:
-    return None if bounds is None else (-bounds[1], -bounds[0])
+    return alt.layer(links, bars, zero, value, ci).properties(height=44 * len(rows))

@@ -24,7 +24,8 @@ from overopt.reports.charts.theme import DARK, LIGHT, css_variables, static_spec
 from overopt.reports.numbers import count, plain
 
 __all__ = [
-    "Bullets", "Columns", "Facts", "Figure", "Key", "Mark", "Page", "Sample", "SampleColumn", "Samples", "Section",
+    "Bullets", "Columns", "Facts", "Figure", "Key", "Mark", "Measured", "Note",
+    "Page", "Sample", "SampleColumn", "Samples", "Section",
     "Table", "Text", "page_html", "write_figure", "write_page",
 ]  # fmt: skip
 
@@ -38,12 +39,25 @@ class Mark:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """A formatted number with its interval as a table cell."""
+
+    value: str
+    interval: str
+
+
+@dataclass(frozen=True)
 class Table:
-    """Rows under named columns. Cells: text, :class:`Mark`, numbers (floats get two decimals), None for no value."""
+    """Rows under named columns.
+
+    Cells: text, :class:`Mark`, :class:`Measured`, numbers (floats get two decimals), None for no value.
+    A table with a ``fold`` shows only these words until it is opened.
+    """
 
     columns: tuple[str, ...]
     rows: tuple[tuple[object, ...], ...]
     caption: str = ""
+    fold: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,6 +90,13 @@ class Figure:
 @dataclass(frozen=True)
 class Text:
     """One paragraph."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Note:
+    """One paragraph of small print, such as what the bands of a picture are."""
 
     text: str
 
@@ -135,7 +156,7 @@ class Columns:
     blocks: tuple[Figure | Table | Text | Bullets, ...]
 
 
-Block = Figure | Columns | Table | Text | Bullets | Facts | Key | Samples
+Block = Figure | Columns | Table | Text | Note | Bullets | Facts | Key | Samples
 
 
 @dataclass(frozen=True)
@@ -185,6 +206,7 @@ class Page:
 
 
 _SIGNS = {"good": "✓", "bad": "✗", "open": "?"}
+_NUMBER = re.compile(r"^[−+]?(\d[\d,.]*[kMB]?|–)( [±\[].*)?$")
 _MARKUP = re.compile(r"\*\*(.+?)\*\*|`([^`]+)`")
 
 
@@ -198,6 +220,8 @@ def _words(text: str) -> str:
 def _cell(value: object) -> str:
     if isinstance(value, Mark):
         return f'<span class="mark {value.kind}" data-sign="{_SIGNS[value.kind]}">{html.escape(value.text)}</span>'
+    if isinstance(value, Measured):
+        return html.escape(value.value) + (f"<small>{html.escape(value.interval)}</small>" if value.interval else "")
     if isinstance(value, str):
         return _words(value)
     if isinstance(value, bool):
@@ -209,8 +233,12 @@ def _cell(value: object) -> str:
 
 def _is_number(value: object) -> bool:
     if isinstance(value, str):
-        return bool(re.match(r"^[−+–]?[\d–]", value)) and not re.search(r"[A-Za-z]{3}", value)
-    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
+        return bool(_NUMBER.match(value))
+    return (
+        value is None
+        or isinstance(value, Measured)
+        or (isinstance(value, (int, float)) and not isinstance(value, bool))
+    )
 
 
 def _table(table: Table) -> str:
@@ -229,6 +257,10 @@ def _table(table: Table) -> str:
         f'<div class="scroll" tabindex="0" role="region" aria-label="{label}">'
         f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
+
+
+def _folded(words: str, table: Table) -> str:
+    return f"<details><summary>{_words(words)}</summary>{_table(table)}</details>"
 
 
 def _json_block(identity: str, value: object) -> str:
@@ -251,9 +283,11 @@ class _Renderer:
                 size = {2: "two", 3: "three"}.get(len(block.blocks), "")
                 return f'<div class="columns {size}">' + "".join(map(self.block, block.blocks)) + "</div>"
             case Table():
-                return _table(block)
+                return _folded(block.fold, block) if block.fold else _table(block)
             case Text():
                 return f"<p>{_words(block.text)}</p>"
+            case Note():
+                return f'<p class="note">{_words(block.text)}</p>'
             case Bullets():
                 return "<ul>" + "".join(f"<li>{_words(item)}</li>" for item in block.items) + "</ul>"
             case Facts():
@@ -276,7 +310,7 @@ class _Renderer:
         title = f"<h3>{_words(figure.title)}</h3>" if figure.title else ""
         subtitle = f'<p class="subtitle">{_words(figure.subtitle)}</p>' if figure.subtitle else ""
         caption = f"<figcaption>{_words(figure.caption)}</figcaption>" if figure.caption else ""
-        table = f"<details><summary>Numbers</summary>{_table(figure.table)}</details>" if figure.table else ""
+        table = _folded("Numbers", figure.table) if figure.table else ""
         holder = f'<div class="chart" data-chart="{identity}"></div>'
         return f"<figure>{title}{subtitle}{holder}{_json_block(identity, spec)}{caption}{table}</figure>"
 

@@ -1,0 +1,440 @@
+"""The page of one run: the picture first, then the texts, the decomposition, the proxies, the record and the limits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+
+from overopt.bridges.run_summary import FittedLaw, MeasuredCurve, ProxyModel, RunSummary, SplitRow
+from overopt.reports.charts.exchange import exchange
+from overopt.reports.charts.gap import gap_domain
+from overopt.reports.charts.gold_curves import gold_curves
+from overopt.reports.charts.kl_record import kl_record
+from overopt.reports.charts.on_policy_slope import on_policy_slope
+from overopt.reports.charts.overoptimization import d_title, overoptimization, value_domain
+from overopt.reports.charts.path import path
+from overopt.reports.charts.proxy_peaks import peaks_by_accuracy, peaks_by_labels
+from overopt.reports.numbers import count, interval, plain, short, signed
+from overopt.reports.pages.page import (
+    Block,
+    Bullets,
+    Columns,
+    Facts,
+    Figure,
+    Mark,
+    Measured,
+    Note,
+    Page,
+    Sample,
+    SampleColumn,
+    Samples,
+    Section,
+    Table,
+    Text,
+)  # fmt: skip
+from overopt.reports.pages.sentences import best_of_n_sentence, headline, opening, span, where_it_went
+from overopt.reports.pages.split_blocks import (
+    TERM_KEY,
+    curve_table,
+    gap_figure,
+    split_table,
+    waterfall_domain,
+    waterfall_figure,
+)  # fmt: skip
+
+__all__ = ["demo_picture", "run_page"]
+
+_METHOD = {"best-of-n": "Best-of-n", "ppo": "PPO", "checkpoints": "Checkpoints"}
+
+
+def run_page(run: RunSummary) -> Page:
+    """The page of a run, or of several seeds overlaid (:meth:`RunSummary.overlay`)."""
+    sections = (
+        _texts(run), _decomposition(run), _along_ppo(run), _proxies(run), _exchange(run), _trends(run), _laws(run),
+        _kl(run), _limits(run),
+    )  # fmt: skip
+    seeds = ", ".join(map(str, run.seeds))
+    return Page(
+        title=f"overopt: {run.recipe}",
+        kicker=f"overopt · recipe {run.recipe} · seed{'s' if len(run.seeds) > 1 else ''} {seeds}",
+        headline=headline(run),
+        summary=(opening(run),),
+        hero=_picture(run),
+        sections=tuple(section for section in sections if section is not None),
+        footer=(run.world, f"Scale: {run.scale}."),
+    )
+
+
+def _curves(run: RunSummary, method: str, proxy: str) -> list[MeasuredCurve]:
+    return [curve for curve in run.curves if curve.method == method and curve.proxy_name == proxy]
+
+
+def _fits(run: RunSummary, method: str, proxy: str) -> list[FittedLaw]:
+    return [law for law in run.laws if law.method == method and law.proxy_name == proxy]
+
+
+def _splits(run: RunSummary, method: str, *, first_seed: bool) -> list[SplitRow]:
+    rows = [row for row in run.splits if row.method == method and row.proxy_name == run.headline_proxy]
+    return [row for row in rows if row.seed == rows[0].seed] if first_seed else rows
+
+
+def _panels(run: RunSummary) -> list[tuple[str, list[MeasuredCurve], list[FittedLaw]]]:
+    found = [
+        (method, _curves(run, method, run.headline_proxy), _fits(run, method, run.headline_proxy))
+        for method in ("best-of-n", "ppo", "checkpoints")
+    ]
+    return [panel for panel in found if panel[1]]
+
+
+def _picture(run: RunSummary) -> tuple[Block, ...]:
+    panels = _panels(run)
+    domain = value_domain([curve for _, curves, _ in panels for curve in curves])
+    figures = tuple(_panel(method, curves, laws, domain) for method, curves, laws in panels)
+    names = list(dict.fromkeys(law.law for _, _, laws in panels for law in laws))
+    fitted = f" Dashed: fitted {' and '.join(names)}; dotted: beyond the points that the fit saw." if names else ""
+    return (_side_by_side(figures), Note(f"Bands are 95% intervals over prompts.{fitted}"))
+
+
+def _panel(
+    method: str, curves: Sequence[MeasuredCurve], laws: Sequence[FittedLaw], domain: tuple[float, float]
+) -> Figure:
+    last = curves[0].points[-1]
+    what = {"best-of-n": f"best of up to {count(last.pressure)}", "ppo": f"{count(last.pressure)} steps"}.get(
+        method, ""
+    )
+    seeds = f", {len(curves)} seeds" if len(curves) > 1 else ""
+    return Figure(
+        chart=overoptimization(curves, laws, x_title=d_title(curves[0].kl_kind), domain=domain),
+        title=_METHOD[method],
+        subtitle=f"{what}{seeds}",
+        alt=(
+            f"{_METHOD[method]}: gold and proxy gain against d. At the last point, KL {plain(last.kl, 1)} nats, "
+            f"the proxy gained {signed(last.proxy)} and gold {signed(last.gold)} gold SD."
+        ),
+        table=curve_table(curves),
+        name=f"overoptimization-{method}",
+    )
+
+
+def demo_picture(run: RunSummary, *, panel_width: int = 430) -> Any:
+    """The opening picture as one chart, panels side by side, for a README."""
+    panels = _panels(run)
+    domain = value_domain([curve for _, curves, _ in panels for curve in curves])
+    charts = []
+    for method, curves, laws in panels:
+        panel = overoptimization(curves, laws, x_title=d_title(curves[0].kl_kind), domain=domain, height=330)
+        panel = panel.properties(width=panel_width, title=_METHOD[method])
+        charts.append(panel)
+    return alt.hconcat(*charts, spacing=60).properties(padding={"left": 10, "top": 10, "right": 50, "bottom": 10})
+
+
+def _texts(run: RunSummary) -> Section | None:
+    titles = {"base": ("Base policy", "muted"), "peak": ("At gold's peak", "gold"), "end": ("At the end", "extremal")}
+    columns = []
+    for stage, (title, tone) in titles.items():
+        rows = [sample for sample in run.samples if sample.stage == stage]
+        if rows:
+            note = f"step {count(rows[0].pressure)}, KL {plain(rows[0].kl, 1)}"
+            texts = tuple(Sample(row.prompt, row.completion, row.gold, row.proxy) for row in rows)
+            columns.append(SampleColumn(title, note, tone, texts))
+    if not columns:
+        return None
+    return Section(
+        "What the policy writes",
+        (Samples(tuple(columns)),),
+        lead="The same prompts (grey) along one PPO run; scores in gold SD.",
+    )
+
+
+def _decomposition(run: RunSummary) -> Section | None:
+    chosen = [(method, _splits(run, method, first_seed=True)) for method in ("best-of-n", "ppo", "checkpoints")]
+    chosen = [(method, rows) for method, rows in chosen if rows]
+    if not chosen:
+        return None
+    ends = [rows[-1] for _, rows in chosen]
+    domain = waterfall_domain(ends)
+    falls = tuple(
+        waterfall_figure(rows[-1], f"{_METHOD[method]}: from promise to delivered", domain, f"waterfall-{method}")
+        for method, rows in chosen
+    )
+    opened = gap_domain([row for _, rows in chosen for row in rows])
+    gaps = tuple(
+        gap_figure(rows, f"{_METHOD[method]}: the gap as it opens", opened, f"gap-{method}") for method, rows in chosen
+    )
+    return Section(
+        "Where the promise went",
+        (
+            Text(" ".join((best_of_n_sentence(run), where_it_went(run)))),
+            TERM_KEY,
+            _side_by_side(falls),
+            _side_by_side(gaps),
+            Bullets(run.verdicts),
+            *_seed_splits(run),
+        ),
+        lead="promise − regressional − extremal − causal − unattributed = delivered, exactly. "
+        "Promise and regressional depend on the proxy's scale; the other terms do not.",
+    )
+
+
+def _side_by_side(figures: Sequence[Figure]) -> Block:
+    return Columns(tuple(figures)) if len(figures) > 1 else figures[0]
+
+
+def _seed_splits(run: RunSummary) -> tuple[Block, ...]:
+    rows = _splits(run, "ppo", first_seed=False)
+    last = {row.seed: row for row in rows}
+    if len(last) < 2:
+        return ()
+    table = split_table(list(last.values()))
+    return (
+        Table(
+            ("seed", *table.columns),
+            tuple((str(seed), *cells) for seed, cells in zip(last, table.rows, strict=True)),
+            caption="The last PPO checkpoint of every seed: intervals are over prompts, rows over seeds.",
+        ),
+    )
+
+
+def _along_ppo(run: RunSummary) -> Section | None:
+    rows = [row for row in _splits(run, "ppo", first_seed=False) if row.path_selection is not None]
+    if not rows:
+        return None
+    curves = _curves(run, "ppo", run.headline_proxy)
+    title = d_title(curves[0].kl_kind)
+    last = rows[-1]
+    slopes = [row for row in rows if row.on_policy_slope is not None]
+    figures = [
+        Figure(
+            chart=path(rows, x_title=title),
+            title="Selection and shift along the run",
+            subtitle="cumulative gold gain, one line per seed; selection + shift = delivered",
+            alt=(
+                f"Cumulative gold gain along PPO: at the end selection {signed(last.path_selection)}, "
+                f"shift {signed(last.path_shift)}, delivered {signed(last.delivered)} gold SD."
+            ),
+            table=Table(
+                ("seed", "PPO step", "KL", "selection", "shift", "delivered", "on-policy slope"),
+                tuple(
+                    (
+                        str(row.seed),
+                        count(row.pressure),
+                        row.kl,
+                        row.path_selection,
+                        row.path_shift,
+                        row.delivered,
+                        row.on_policy_slope,
+                    )
+                    for row in rows
+                ),
+                caption="Gold SD, from the base policy to each checkpoint.",
+            ),
+            name="path",
+        )
+    ]
+    if slopes:
+        figures.append(
+            Figure(
+                chart=on_policy_slope(slopes, x_title=title),
+                title="What the proxy is still worth",
+                subtitle="slope of gold on proxy among each checkpoint's own samples; at 0 the proxy is spent",
+                alt=(
+                    f"On-policy slope from {plain(slopes[0].on_policy_slope)} at the base policy "
+                    f"to {plain(slopes[-1].on_policy_slope)} at the last checkpoint."
+                ),
+                name="on-policy-slope",
+            )
+        )
+    return Section(
+        "Step by step along PPO",
+        (_side_by_side(figures),),
+        lead="Late checkpoints lie outside the base policy's samples, so each is compared with the one before: "
+        "selection along the current relation between proxy and gold, and that relation's shift.",
+    )
+
+
+def _proxies(run: RunSummary) -> Section | None:
+    if not run.proxies:
+        return None
+    by_labels: dict[int, list[MeasuredCurve]] = {}
+    labels = {proxy.name: proxy.labels for proxy in run.proxies}
+    for curve in run.curves:
+        if curve.method == "best-of-n" and curve.proxy_name in labels:
+            by_labels.setdefault(labels[curve.proxy_name], []).append(curve)
+    blocks: list[Block] = []
+    if by_labels:
+        curves = [curve for group in by_labels.values() for curve in group]
+        gold = [point.gold for curve in curves for point in curve.points]
+        air = 0.08 * (max(*gold, 0.0) - min(*gold, 0.0))
+        domain = (min(*gold, 0.0) - air, max(*gold, 0.0) + air)
+        panels = tuple(
+            Figure(
+                chart=gold_curves(group, run.proxies, x_title=d_title(group[0].kl_kind), domain=domain),
+                title=f"{count(number)} labels",
+                alt=f"Gold under best-of-n with proxies of {count(number)} labels: at the largest n "
+                + ", ".join(f"{curve.proxy_name} {signed(curve.points[-1].gold)}" for curve in group)
+                + " gold SD.",
+                name=f"best-of-n-{number}-labels",
+            )
+            for number, group in sorted(by_labels.items())
+        )
+        blocks.append(Columns(panels) if len(panels) > 1 else panels[0])
+    known = [proxy for proxy in run.proxies if proxy.gold_peak is not None]
+    if len({proxy.labels for proxy in known}) > 1:
+        peaks = ", ".join(f"{proxy.name} {signed(proxy.gold_peak)}" for proxy in known)
+        blocks.append(
+            Columns(
+                (
+                    Figure(
+                        chart=peaks_by_labels(run.proxies),
+                        title="Peak gold, by labels and size",
+                        subtitle="95% intervals; one line per proxy size",
+                        alt=f"Peak gold gain under best-of-n, gold SD: {peaks}.",
+                        name="peaks-by-labels",
+                    ),
+                    Figure(
+                        chart=peaks_by_accuracy(run.proxies),
+                        title="Peak gold, by held-out accuracy",
+                        subtitle="95% intervals; darker is larger",
+                        alt="Peak gold gain against held-out accuracy; the table below holds the numbers.",
+                        name="peaks-by-accuracy",
+                    ),
+                )
+            )
+        )
+    blocks.append(_proxy_table(run.proxies))
+    return Section(
+        "Size and data of the proxy",
+        tuple(blocks),
+        lead="Gold gain under best-of-n. Darker is larger; the name at the end of a line is its number of parameters.",
+    )
+
+
+def _proxy_table(proxies: Sequence[ProxyModel]) -> Table:
+    columns: dict[str, list[object]] = {
+        "proxy": [p.name for p in proxies],
+        "parameters": [short(p.parameters) for p in proxies],
+        "labels": [count(p.labels) for p in proxies],
+        "held-out accuracy": [Measured(plain(p.heldout_accuracy), interval(p.heldout_accuracy_ci)) for p in proxies],
+        "held-out loss": [plain(p.heldout_loss, 3) for p in proxies],
+        "peak gold, best-of-n": [Measured(signed(p.gold_peak), interval(p.gold_peak_ci)) for p in proxies],
+        "at n": ["–" if p.gold_peak_n is None else count(p.gold_peak_n) for p in proxies],
+    }
+    if any(p.ppo_peak is not None for p in proxies):
+        columns["peak gold, PPO"] = [Measured(signed(p.ppo_peak), interval(p.ppo_peak_ci)) for p in proxies]
+    return Table(
+        tuple(columns), tuple(zip(*columns.values(), strict=True)), caption="Gold in gold SD, with 95% intervals."
+    )
+
+
+def _exchange(run: RunSummary) -> Section | None:
+    curves = [curve for _, group, _ in _panels(run) for curve in group]
+    control = _curves(run, "ppo", "gold")
+    blocks: list[Figure] = []
+    if curves:
+        ends = ", ".join(
+            f"{_METHOD[curve.method]} promised {signed(last.proxy)}, delivered {signed(last.gold)}"
+            for curve in curves
+            for last in curve.points[-1:]
+        )
+        blocks.append(
+            Figure(
+                chart=exchange(curves),
+                title="Gold bought per unit of proxy",
+                subtitle="on the dashed line the proxy delivers what it promises",
+                alt=f"Gold against proxy gain, gold SD. At the end: {ends}.",
+                name="exchange",
+            )
+        )
+    if control:
+        last = control[0].points[-1]
+        blocks.append(
+            Figure(
+                chart=overoptimization(control, x_title=d_title(control[0].kl_kind), height=380),
+                title="Control: PPO on gold itself",
+                subtitle="nothing to overoptimize: gold should rise and stay",
+                alt=f"PPO on gold: {signed(last.gold)} gold SD at KL {plain(last.kl, 1)} nats.",
+                table=curve_table(control),
+                name="control",
+            )
+        )
+    return Section("What the proxy buys", (_side_by_side(blocks),)) if blocks else None
+
+
+def _trends(run: RunSummary) -> Section | None:
+    if not run.trends:
+        return None
+    kinds = {"reproduced": "good", "not reproduced": "bad", "cannot tell": "open"}
+    rows = tuple(
+        (trend.statement, Mark(trend.verdict, kinds[trend.verdict]), trend.evidence)  # type: ignore[arg-type]
+        for trend in run.trends
+    )
+    return Section(
+        "Against the reference experiment",
+        (Table(("trend", "here", "evidence"), rows),),
+        lead="Trends of Gao, Schulman and Hilton (2022), arXiv 2210.10760; the paper prints no coefficients to match.",
+    )
+
+
+def _laws(run: RunSummary) -> Section | None:
+    shown = [law for law in run.laws if law.proxy_name == run.headline_proxy]
+    others = [law for law in run.laws if law.proxy_name != run.headline_proxy]
+    blocks = [_law_table(shown)] if shown else []
+    if others:
+        blocks.append(_law_table(others, fold="Other proxies"))
+    lead = "Gold gain in gold SD against d in √nats; error beyond: RMSE on the points that the fit did not see."
+    return Section("Fitted laws", tuple(blocks), lead=lead) if blocks else None
+
+
+def _law_table(laws: Sequence[FittedLaw], fold: str = "") -> Table:
+    rows = tuple(
+        (
+            law.proxy_name,
+            _METHOD[law.method] + ("" if law.seed is None else f", seed {law.seed}"),
+            law.law,
+            Measured(plain(law.alpha), interval(law.alpha_ci)),
+            Measured(plain(law.beta), interval(law.beta_ci)),
+            "none inside" if law.peak_d is None else plain(law.peak_d),
+            plain(law.r2, 3),
+            law.fitted_to_d,
+            law.heldout_rmse,
+        )
+        for law in laws
+    )
+    columns = ("proxy", "method", "law", "α", "β", "peak at d", "R²", "fitted to d", "error beyond")
+    return Table(columns, rows, fold=fold)
+
+
+def _kl(run: RunSummary) -> Section | None:
+    curves = [curve for curve in _curves(run, "ppo", run.headline_proxy) if any(p.kl is not None for p in curve.points)]
+    if not curves:
+        return None
+    ends = span([curve.points[-1].kl for curve in curves if curve.points[-1].kl is not None], 1)
+    kinds = {_METHOD[curve.method]: curve.kl_kind for curve in run.curves}
+    return Section(
+        "How far the policy moved",
+        (
+            Figure(
+                chart=kl_record(curves),
+                title="KL against PPO step",
+                subtitle="95% bands, one line per seed",
+                alt=f"KL to the base policy rises with the PPO step to {ends} nats at the end.",
+                table=curve_table(curves),
+                name="kl",
+            ),
+            Facts(tuple((f"KL of {name}", kind) for name, kind in kinds.items())),
+        ),
+    )
+
+
+def _limits(run: RunSummary) -> Section | None:
+    blocks: list[Block] = []
+    if run.limits:
+        blocks.append(Bullets(run.limits))
+    blocks.append(Text("**Provenance**"))
+    blocks.append(Facts(tuple(run.provenance.items())))
+    if run.timings:
+        seconds = {stage: f"{plain(value, 0)} s" for stage, value in run.timings.items()}
+        blocks += [Text("**Time**"), Facts(tuple(seconds.items()))]
+    return Section("Limits and provenance", tuple(blocks))

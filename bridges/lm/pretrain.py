@@ -84,7 +84,7 @@ class LanguageModel:
 
 
 def train_tokenizer(texts: Sequence[str], vocabulary: int = 4000) -> PreTrainedTokenizerFast:
-    """Byte-level BPE over lower-cased text with its own pad, begin and end tokens; encoding puts the begin token first."""
+    """Byte-level BPE over lower-cased text with its own pad, begin and end tokens; encoding puts begin first."""
     bpe = tokenizers.Tokenizer(tokenizers.models.BPE())
     bpe.normalizer = tokenizers.normalizers.Sequence([tokenizers.normalizers.NFC(), tokenizers.normalizers.Lowercase()])
     bpe.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=True)

@@ -44,16 +44,19 @@ class RatedText:
     def __len__(self) -> int:
         return len(self.text)
 
+    def take(self, index: NDArray[np.intp]) -> RatedText:
+        """The texts numbered `index`, in that order."""
+        return RatedText(
+            dataset=tuple(self.dataset[i] for i in index),
+            text=tuple(self.text[i] for i in index),
+            human_mean=self.human_mean[index],
+            rating_sd=self.rating_sd[index],
+            n_raters=self.n_raters[index],
+        )
+
     def of(self, dataset: str) -> RatedText:
         """Only the texts of one dataset."""
-        keep = np.flatnonzero(np.array(self.dataset) == dataset)
-        return RatedText(
-            dataset=(dataset,) * keep.size,
-            text=tuple(self.text[i] for i in keep),
-            human_mean=self.human_mean[keep],
-            rating_sd=self.rating_sd[keep],
-            n_raters=self.n_raters[keep],
-        )
+        return self.take(np.flatnonzero(np.array(self.dataset) == dataset))
 
 
 def load_rated_text(split: str) -> RatedText:

@@ -52,7 +52,10 @@ class ProxyModel:
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """Mean gains at one optimization pressure (n of best-of-n, or the step); ``kl`` is None where none was measured."""
+    """Mean gains at one optimization pressure (n of best-of-n, or the step); ``kl`` is None where none was measured.
+
+    ``proxy_ci`` and ``gold_ci`` are 95% intervals; where there are none, standard errors are shown instead.
+    """
 
     pressure: float
     kl: float | None
@@ -62,6 +65,8 @@ class CurvePoint:
     kl_se: float | None = None
     proxy_se: float | None = None
     gold_se: float | None = None
+    proxy_ci: Interval | None = None
+    gold_ci: Interval | None = None
 
 
 @dataclass(frozen=True)

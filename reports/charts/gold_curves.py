@@ -7,9 +7,9 @@ from typing import Any
 
 import altair as alt
 
-from overopt.bridges.run_summary import CurvePoint, MeasuredCurve, ProxyModel
+from overopt.bridges.run_summary import MeasuredCurve, ProxyModel
 from overopt.reports.charts.labels import apart
-from overopt.reports.charts.overoptimization import Z95
+from overopt.reports.charts.overoptimization import band
 from overopt.reports.charts.theme import ramp
 from overopt.reports.numbers import short
 
@@ -30,7 +30,7 @@ def gold_curves(
     rows: list[dict[str, Any]] = [
         {
             "curve": number, "size": short(parameters[curve.proxy_name]), "d": point.d, "gold": point.gold,
-            "n": point.pressure, "low": _band(point, -1), "high": _band(point, +1),
+            "n": point.pressure, "low": band(point, "gold")[0], "high": band(point, "gold")[1],
         }
         for number, curve in enumerate(curves)
         for point in curve.points
@@ -50,7 +50,3 @@ def gold_curves(
         .mark_text(align="left", dx=8, fontWeight=600)
         .encode(x=x, y=alt.Y("at:Q"), text="size:N", color=hue),
     ).properties(height=height)
-
-
-def _band(point: CurvePoint, side: int) -> float | None:
-    return None if point.gold_se is None else point.gold + side * Z95 * point.gold_se

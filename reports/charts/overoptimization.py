@@ -10,7 +10,7 @@ import altair as alt
 from overopt.bridges.run_summary import CurvePoint, FittedLaw, MeasuredCurve
 from overopt.reports.charts.theme import color
 
-__all__ = ["Z95", "d_title", "overoptimization", "value_domain"]
+__all__ = ["Z95", "band", "d_title", "overoptimization", "value_domain"]
 
 Z95 = 1.96
 """Half-width of a 95% band in standard errors, for points that carry a standard error but no interval."""
@@ -24,8 +24,8 @@ def d_title(kl_kind: str) -> str:
 def value_domain(curves: Sequence[MeasuredCurve]) -> tuple[float, float]:
     """The range of gold and proxy over all curves, with some air, so that panels side by side share one axis."""
     points = [point for curve in curves for point in curve.points]
-    low = min(min(point.gold - Z95 * (point.gold_se or 0), point.proxy, 0.0) for point in points)
-    high = max(max(point.gold, point.proxy + Z95 * (point.proxy_se or 0), 0.0) for point in points)
+    reach = [value for point in points for value in (*band(point, "gold"), *band(point, "proxy"), 0.0)]
+    low, high = min(reach), max(reach)
     air = 0.06 * (high - low)
     return low - air, high + air
 
@@ -34,16 +34,18 @@ def _rows(curves: Sequence[MeasuredCurve]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for number, curve in enumerate(curves):
         for point in curve.points:
-            for what, value, se in (("gold", point.gold, point.gold_se), ("proxy", point.proxy, point.proxy_se)):
-                half = Z95 * se if se is not None else None
-                rows.append(
-                    {
-                        "curve": number, "seed": curve.seed, "what": what, "d": _x(point), "kl": point.kl,
-                        "pressure": point.pressure, "gain": value,
-                        "low": None if half is None else value - half, "high": None if half is None else value + half,
-                    }
-                )  # fmt: skip
+            common = {"curve": number, "seed": curve.seed, "d": _x(point), "kl": point.kl, "pressure": point.pressure}
+            for what in ("gold", "proxy"):
+                low, high = band(point, what)
+                rows.append({**common, "what": what, "gain": getattr(point, what), "low": low, "high": high})
     return rows
+
+
+def band(point: CurvePoint, what: str) -> tuple[float, float]:
+    """95% interval of the point's ``"gold"`` or ``"proxy"``; its own value where nothing says how sure it is."""
+    value, se, bounds = (getattr(point, name) for name in (what, f"{what}_se", f"{what}_ci"))
+    half = Z95 * se if se is not None else 0.0
+    return bounds if bounds is not None else (value - half, value + half)
 
 
 def _x(point: CurvePoint) -> float:

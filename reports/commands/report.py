@@ -1,0 +1,75 @@
+"""``overopt report``: one self-contained HTML page from one or several run directories."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from overopt.reports.options import parse_options
+from overopt.reports.output import print_json
+from overopt.theory.errors import InputError
+
+__all__ = ["ReportOptions", "main", "write_report"]
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """Options of ``overopt report``."""
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="RUN_DIRECTORY ...")]
+    """Run directories; several runs of one recipe are overlaid, seed by seed."""
+    out: Path | None = None
+    """Where the page goes (default: report.html in the run directory, or here for several runs)."""
+    figures: Path | None = None
+    """Also write every figure as SVG and PNG into this folder."""
+    json: bool = False
+    """Print one JSON object with the paths written instead of the path of the page."""
+
+
+def write_report(runs: Sequence[Path], out: Path, figures: Path | None = None) -> list[Path]:
+    """Write the page to ``out`` and, if wanted, its figures; return the paths, the page first.
+
+    Raises
+    ------
+    InputError
+        A directory that holds no finished run, or runs that do not belong on one page.
+    """
+    from overopt.bridges.run_summary import RunSummary
+    from overopt.reports.pages.page import write_figure, write_page
+    from overopt.reports.pages.run_page import demo_picture, run_page
+
+    summary = RunSummary.overlay([RunSummary.read(run) for run in runs])
+    page = run_page(summary)
+    written = [write_page(out, page)]
+    if figures is not None:
+        charts = {"overoptimization": demo_picture(summary)}
+        charts |= {figure.name: figure.chart for figure in page.figures() if figure.name}
+        written += [
+            write_figure(figures / f"{name}.{kind}", chart) for name, chart in charts.items() for kind in ("svg", "png")
+        ]
+    return written
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command."""
+    options = parse_options(
+        ReportOptions, argv, prog="overopt report", description="One self-contained HTML page from run directories."
+    )
+    if not options.runs:
+        raise InputError("overopt report: give at least one run directory, got none.")
+    out = options.out
+    if out is None:
+        out = options.runs[0] / "report.html" if len(options.runs) == 1 else Path("report.html")
+    page, *figures = write_report(options.runs, out, options.figures)
+    if options.json:
+        print_json(
+            {"report": str(page), "runs": [str(run) for run in options.runs], "figures": list(map(str, figures))}
+        )
+    else:
+        for path in (*figures, page):
+            print(path)
+    return 0

@@ -39,7 +39,8 @@ def write_report(runs: Sequence[Path], out: Path, figures: Path | None = None) -
         A directory that holds no finished run, or runs that do not belong on one page.
     """
     from overopt.bridges.run_summary import RunSummary
-    from overopt.reports.pages.page import write_figure, write_page
+    from overopt.reports.pages.export import write_figures
+    from overopt.reports.pages.page import write_page
     from overopt.reports.pages.run_page import demo_picture, run_page
 
     summary = RunSummary.overlay([RunSummary.read(run) for run in runs])
@@ -48,9 +49,7 @@ def write_report(runs: Sequence[Path], out: Path, figures: Path | None = None) -
     if figures is not None:
         charts = {"overoptimization": demo_picture(summary)}
         charts |= {figure.name: figure.chart for figure in page.figures() if figure.name}
-        written += [
-            write_figure(figures / f"{name}.{kind}", chart) for name, chart in charts.items() for kind in ("svg", "png")
-        ]
+        written += write_figures(figures, charts)
     return written
 
 

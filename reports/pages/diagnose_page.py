@@ -15,7 +15,7 @@ from overopt.reports.charts.overoptimization import d_title, overoptimization
 from overopt.reports.charts.path import path
 from overopt.reports.charts.theme import TERMS
 from overopt.reports.numbers import count, interval, plain, signed, with_interval
-from overopt.reports.pages.page import (
+from overopt.reports.pages.blocks import (
     Block,
     Bullets,
     Columns,
@@ -28,6 +28,7 @@ from overopt.reports.pages.page import (
     Text,
 )
 from overopt.reports.pages.split_blocks import (
+    METHOD_NAMES,
     TERM_KEY,
     gap_figure,
     waterfall_domain,
@@ -37,7 +38,6 @@ from overopt.reports.pages.split_blocks import (
 __all__ = ["diagnose_page"]
 
 Json = Mapping[str, Any]
-_TITLES = {"best-of-n": "Best-of-n", "checkpoints": "Checkpoints"}
 
 
 def diagnose_page(result: Json, *, source: str = "") -> Page:
@@ -138,12 +138,12 @@ def _proxy(name: str, found: Json) -> Section:
         opened = gap_domain([row for _, rows in groups for row in rows])
         falls = [
             waterfall_figure(
-                rows[-1], f"{_TITLES[method]}: from promise to delivered", domain, f"{name}-waterfall-{method}"
+                rows[-1], f"{METHOD_NAMES[method]}: from promise to delivered", domain, f"{name}-waterfall-{method}"
             )
             for method, rows in groups
         ]
         gaps = [
-            gap_figure(rows, f"{_TITLES[method]}: the gap as it opens", opened, f"{name}-gap-{method}")
+            gap_figure(rows, f"{METHOD_NAMES[method]}: the gap as it opens", opened, f"{name}-gap-{method}")
             for method, rows in groups
         ]
         if len(groups) == 1:
@@ -172,7 +172,7 @@ def _picture(name: str, method: str, rows: Sequence[SplitRow], found: Json) -> F
     last = points[-1]
     return Figure(
         chart=overoptimization([curve], x_title=x_title),
-        title=f"{_TITLES[method]}: gold and proxy",
+        title=f"{METHOD_NAMES[method]}: gold and proxy",
         subtitle="gain over the base policy with 95% bands",
         alt=f"{name}, {method}: at the last point the proxy gained {signed(last.proxy)}, gold {signed(last.gold)} SD.",
         name=f"{name}-{method}",

@@ -1,8 +1,7 @@
 """One self-contained HTML page from frozen parts: it works offline, under a strict content-security policy.
 
-A :class:`Page` holds :class:`Section`\\ s, a section holds blocks: :class:`Figure`, :class:`Columns`, :class:`Table`,
-:class:`Text`, :class:`Bullets`, :class:`Facts`, :class:`Key`, :class:`Samples`. Strings are escaped; ``**bold**`` and
-```code``` are the only markup. Behind every chart stands its text alternative and, where given, its table.
+A :class:`Page` holds :class:`Section`\\ s, a section holds blocks (:mod:`overopt.reports.pages.blocks`). All text is
+escaped. Behind every chart stands its text alternative and, where given, its table.
 """
 
 from __future__ import annotations
@@ -13,196 +12,56 @@ import html
 import json
 import os
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
 
-from overopt.reports.charts.theme import DARK, LIGHT, css_variables, static_spec, themed_spec
+from overopt.reports.charts.theme import DARK, LIGHT, css_variables, themed_spec
 from overopt.reports.numbers import count, plain
+from overopt.reports.pages.blocks import (
+    Block,
+    Bullets,
+    Columns,
+    Facts,
+    Figure,
+    Formula,
+    Key,
+    Mark,
+    Measured,
+    Note,
+    Page,
+    Sample,
+    SampleColumn,
+    Samples,
+    Section,
+    Table,
+    Text,
+)
+from overopt.reports.pages.export import write_figure, write_figures
 
 __all__ = [
-    "Bullets", "Columns", "Facts", "Figure", "Key", "Mark", "Measured", "Note",
-    "Page", "Sample", "SampleColumn", "Samples", "Section",
-    "Table", "Text", "page_html", "write_figure", "write_page",
-]  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Mark:
-    """A verdict as a table cell: its words, and whether it is good news, bad news or an open question."""
-
-    text: str
-    kind: Literal["good", "bad", "open"]
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A formatted number with its interval as a table cell."""
-
-    value: str
-    interval: str
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows under named columns.
-
-    Cells: text, :class:`Mark`, :class:`Measured`, numbers (floats get two decimals), None for no value.
-    A table with a ``fold`` shows only these words until it is opened.
-    """
-
-    columns: tuple[str, ...]
-    rows: tuple[tuple[object, ...], ...]
-    caption: str = ""
-    fold: str = ""
-
-
-@dataclass(frozen=True)
-class Figure:
-    """An altair chart with its words.
-
-    Attributes
-    ----------
-    chart
-        An altair chart; without a width it fills its container.
-    alt
-        What the picture shows, in one or two sentences, for readers who cannot see it.
-    title, subtitle, caption
-        Above (bold), above (small: what the axes and bands are) and below the chart.
-    table
-        The numbers behind the chart, shown on demand and on paper.
-    name
-        File name without ending for static export; a figure without a name is not exported.
-    """
-
-    chart: Any
-    alt: str
-    title: str = ""
-    subtitle: str = ""
-    caption: str = ""
-    table: Table | None = None
-    name: str = ""
-
-
-@dataclass(frozen=True)
-class Text:
-    """One paragraph."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Note:
-    """One paragraph of small print, such as what the bands of a picture are."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Bullets:
-    """A list of sentences."""
-
-    items: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Facts:
-    """Names with their values, such as versions and settings."""
-
-    pairs: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True)
-class Key:
-    """A colour key: (concept of the palette, words)."""
-
-    entries: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One completion with its two scores, in gold SD."""
-
-    prompt: str
-    completion: str
-    gold: float
-    proxy: float
-
-
-@dataclass(frozen=True)
-class SampleColumn:
-    """Completions of one policy: ``title`` in bold, ``note`` beside it, ``tone`` a concept of the palette."""
-
-    title: str
-    note: str
-    tone: str
-    samples: tuple[Sample, ...]
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Completions of several policies side by side."""
-
-    columns: tuple[SampleColumn, ...]
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Two or three blocks side by side; one below the other on a phone."""
-
-    blocks: tuple[Figure | Table | Text | Bullets, ...]
-
-
-Block = Figure | Columns | Table | Text | Note | Bullets | Facts | Key | Samples
-
-
-@dataclass(frozen=True)
-class Section:
-    """A heading, one sentence under it, and blocks."""
-
-    title: str
-    blocks: tuple[Block, ...]
-    lead: str = ""
-
-
-@dataclass(frozen=True)
-class Page:
-    """A page.
-
-    Attributes
-    ----------
-    title
-        The browser's title.
-    headline
-        The answer, as one sentence.
-    summary
-        A few plain sentences under the headline, one paragraph each.
-    hero
-        Blocks before the first section: the picture.
-    sections, footer
-        The rest; ``footer`` lines are small print.
-    kicker
-        A short line above the headline: what this page is.
-    """
-
-    title: str
-    headline: str
-    sections: tuple[Section, ...]
-    summary: tuple[str, ...] = ()
-    hero: tuple[Block, ...] = ()
-    footer: tuple[str, ...] = ()
-    kicker: str = ""
-
-    def figures(self) -> Iterator[Figure]:
-        """Every figure, in reading order."""
-        for block in (*self.hero, *(block for section in self.sections for block in section.blocks)):
-            if isinstance(block, Figure):
-                yield block
-            elif isinstance(block, Columns):
-                yield from (part for part in block.blocks if isinstance(part, Figure))
+    "Block",
+    "Bullets",
+    "Columns",
+    "Facts",
+    "Figure",
+    "Formula",
+    "Key",
+    "Mark",
+    "Measured",
+    "Note",
+    "Page",
+    "Sample",
+    "SampleColumn",
+    "Samples",
+    "Section",
+    "Table",
+    "Text",
+    "page_html",
+    "write_figure",
+    "write_figures",
+    "write_page",
+]
 
 
 _SIGNS = {"good": "✓", "bad": "✗", "open": "?"}
@@ -263,6 +122,13 @@ def _folded(words: str, table: Table) -> str:
     return f"<details><summary>{_words(words)}</summary>{_table(table)}</details>"
 
 
+def _mathml(latex: str) -> str:
+    from latex2mathml.converter import convert
+
+    # HTML knows the element; the namespace is an address that a reader might take for a fetched one.
+    return convert(latex, display="block").replace(' xmlns="http://www.w3.org/1998/Math/MathML"', "")
+
+
 def _json_block(identity: str, value: object) -> str:
     # "<" never appears raw, so no string in the data can close the script element.
     text = json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
@@ -286,10 +152,13 @@ class _Renderer:
                 return _folded(block.fold, block) if block.fold else _table(block)
             case Text():
                 return f"<p>{_words(block.text)}</p>"
+            case Formula():
+                return f'<div class="scroll formula">{_mathml(block.latex)}</div>'
             case Note():
                 return f'<p class="note">{_words(block.text)}</p>'
             case Bullets():
-                return "<ul>" + "".join(f"<li>{_words(item)}</li>" for item in block.items) + "</ul>"
+                items = "".join(f"<li>{_words(item)}</li>" for item in block.items)
+                return f"<ul>{items}</ul>" if items else ""
             case Facts():
                 rows = "".join(f"<dt>{_words(name)}</dt><dd>{_words(value)}</dd>" for name, value in block.pairs)
                 return f"<dl>{rows}</dl>"
@@ -306,12 +175,12 @@ class _Renderer:
         self.charts += 1
         identity = f"chart-{self.charts}"
         spec = themed_spec(figure.chart)
-        spec["description"] = figure.alt
         title = f"<h3>{_words(figure.title)}</h3>" if figure.title else ""
         subtitle = f'<p class="subtitle">{_words(figure.subtitle)}</p>' if figure.subtitle else ""
         caption = f"<figcaption>{_words(figure.caption)}</figcaption>" if figure.caption else ""
         table = _folded("Numbers", figure.table) if figure.table else ""
-        holder = f'<div class="chart" data-chart="{identity}"></div>'
+        label = html.escape(figure.alt, quote=True)
+        holder = f'<div class="chart" role="img" aria-label="{label}" data-chart="{identity}"></div>'
         return f"<figure>{title}{subtitle}{holder}{_json_block(identity, spec)}{caption}{table}</figure>"
 
     def section(self, section: Section) -> str:
@@ -391,18 +260,4 @@ def write_page(path: str | os.PathLike[str], page: Page) -> Path:
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     temporary.write_text(page_html(page), encoding="utf-8")
     temporary.replace(target)
-    return target
-
-
-def write_figure(path: str | os.PathLike[str], chart: Any, width: int = 640) -> Path:
-    """Write an altair chart as SVG or PNG (by the path's ending), in the light palette, ``width`` pixels wide."""
-    import vl_convert
-
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    spec = static_spec(chart, width)
-    if target.suffix == ".png":
-        target.write_bytes(vl_convert.vegalite_to_png(spec, scale=2))
-    else:
-        target.write_text(vl_convert.vegalite_to_svg(spec), encoding="utf-8")
     return target

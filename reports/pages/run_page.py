@@ -7,20 +7,17 @@ from typing import Any
 
 import altair as alt
 
-from overopt.bridges.run_summary import FittedLaw, MeasuredCurve, ProxyModel, RunSummary, SplitRow
+from overopt.bridges.run_summary import FittedLaw, MeasuredCurve, RunSummary, SplitRow
 from overopt.reports.charts.exchange import exchange
 from overopt.reports.charts.gap import gap_domain
-from overopt.reports.charts.gold_curves import gold_curves
 from overopt.reports.charts.kl_record import kl_record
 from overopt.reports.charts.on_policy_slope import on_policy_slope
 from overopt.reports.charts.overoptimization import d_title, overoptimization, value_domain
 from overopt.reports.charts.path import path
-from overopt.reports.charts.proxy_peaks import peaks_by_accuracy, peaks_by_labels
-from overopt.reports.numbers import count, interval, plain, short, signed
-from overopt.reports.pages.page import (
+from overopt.reports.numbers import count, interval, plain, signed
+from overopt.reports.pages.blocks import (
     Block,
     Bullets,
-    Columns,
     Facts,
     Figure,
     Mark,
@@ -34,11 +31,14 @@ from overopt.reports.pages.page import (
     Table,
     Text,
 )  # fmt: skip
+from overopt.reports.pages.proxies_section import proxies_section
 from overopt.reports.pages.sentences import best_of_n_sentence, headline, opening, span, where_it_went
 from overopt.reports.pages.split_blocks import (
+    METHOD_NAMES,
     TERM_KEY,
     curve_table,
     gap_figure,
+    side_by_side,
     split_table,
     waterfall_domain,
     waterfall_figure,
@@ -46,14 +46,12 @@ from overopt.reports.pages.split_blocks import (
 
 __all__ = ["demo_picture", "run_page"]
 
-_METHOD = {"best-of-n": "Best-of-n", "ppo": "PPO", "checkpoints": "Checkpoints"}
-
 
 def run_page(run: RunSummary) -> Page:
     """The page of a run, or of several seeds overlaid (:meth:`RunSummary.overlay`)."""
     sections = (
-        _texts(run), _decomposition(run), _along_ppo(run), _proxies(run), _exchange(run), _trends(run), _laws(run),
-        _kl(run), _limits(run),
+        _texts(run), _decomposition(run), _along_ppo(run), proxies_section(run), _exchange(run), _trends(run),
+        _laws(run), _kl(run), _limits(run),
     )  # fmt: skip
     seeds = ", ".join(map(str, run.seeds))
     return Page(
@@ -94,7 +92,7 @@ def _picture(run: RunSummary) -> tuple[Block, ...]:
     figures = tuple(_panel(method, curves, laws, domain) for method, curves, laws in panels)
     names = list(dict.fromkeys(law.law for _, _, laws in panels for law in laws))
     fitted = f" Dashed: fitted {' and '.join(names)}; dotted: beyond the points that the fit saw." if names else ""
-    return (_side_by_side(figures), Note(f"Bands are 95% intervals over prompts.{fitted}"))
+    return (side_by_side(figures), Note(f"Bands are 95% intervals over prompts.{fitted}"))
 
 
 def _panel(
@@ -107,10 +105,10 @@ def _panel(
     seeds = f", {len(curves)} seeds" if len(curves) > 1 else ""
     return Figure(
         chart=overoptimization(curves, laws, x_title=d_title(curves[0].kl_kind), domain=domain),
-        title=_METHOD[method],
+        title=METHOD_NAMES[method],
         subtitle=f"{what}{seeds}",
         alt=(
-            f"{_METHOD[method]}: gold and proxy gain against d. At the last point, KL {plain(last.kl, 1)} nats, "
+            f"{METHOD_NAMES[method]}: gold and proxy gain against d. At the last point, KL {plain(last.kl, 1)} nats, "
             f"the proxy gained {signed(last.proxy)} and gold {signed(last.gold)} gold SD."
         ),
         table=curve_table(curves),
@@ -125,7 +123,7 @@ def demo_picture(run: RunSummary, *, panel_width: int = 430) -> Any:
     charts = []
     for method, curves, laws in panels:
         panel = overoptimization(curves, laws, x_title=d_title(curves[0].kl_kind), domain=domain, height=330)
-        panel = panel.properties(width=panel_width, title=_METHOD[method])
+        panel = panel.properties(width=panel_width, title=METHOD_NAMES[method])
         charts.append(panel)
     return alt.hconcat(*charts, spacing=60).properties(padding={"left": 10, "top": 10, "right": 50, "bottom": 10})
 
@@ -156,30 +154,27 @@ def _decomposition(run: RunSummary) -> Section | None:
     ends = [rows[-1] for _, rows in chosen]
     domain = waterfall_domain(ends)
     falls = tuple(
-        waterfall_figure(rows[-1], f"{_METHOD[method]}: from promise to delivered", domain, f"waterfall-{method}")
+        waterfall_figure(rows[-1], f"{METHOD_NAMES[method]}: from promise to delivered", domain, f"waterfall-{method}")
         for method, rows in chosen
     )
     opened = gap_domain([row for _, rows in chosen for row in rows])
     gaps = tuple(
-        gap_figure(rows, f"{_METHOD[method]}: the gap as it opens", opened, f"gap-{method}") for method, rows in chosen
+        gap_figure(rows, f"{METHOD_NAMES[method]}: the gap as it opens", opened, f"gap-{method}")
+        for method, rows in chosen
     )
     return Section(
         "Where the promise went",
         (
             Text(" ".join((best_of_n_sentence(run), where_it_went(run)))),
             TERM_KEY,
-            _side_by_side(falls),
-            _side_by_side(gaps),
+            side_by_side(falls),
+            side_by_side(gaps),
             Bullets(run.verdicts),
             *_seed_splits(run),
         ),
         lead="promise − regressional − extremal − causal − unattributed = delivered, exactly. "
         "Promise and regressional depend on the proxy's scale; the other terms do not.",
     )
-
-
-def _side_by_side(figures: Sequence[Figure]) -> Block:
-    return Columns(tuple(figures)) if len(figures) > 1 else figures[0]
 
 
 def _seed_splits(run: RunSummary) -> tuple[Block, ...]:
@@ -248,83 +243,9 @@ def _along_ppo(run: RunSummary) -> Section | None:
         )
     return Section(
         "Step by step along PPO",
-        (_side_by_side(figures),),
+        (side_by_side(figures),),
         lead="Late checkpoints lie outside the base policy's samples, so each is compared with the one before: "
         "selection along the current relation between proxy and gold, and that relation's shift.",
-    )
-
-
-def _proxies(run: RunSummary) -> Section | None:
-    if not run.proxies:
-        return None
-    by_labels: dict[int, list[MeasuredCurve]] = {}
-    labels = {proxy.name: proxy.labels for proxy in run.proxies}
-    for curve in run.curves:
-        if curve.method == "best-of-n" and curve.proxy_name in labels:
-            by_labels.setdefault(labels[curve.proxy_name], []).append(curve)
-    blocks: list[Block] = []
-    if by_labels:
-        curves = [curve for group in by_labels.values() for curve in group]
-        gold = [point.gold for curve in curves for point in curve.points]
-        air = 0.08 * (max(*gold, 0.0) - min(*gold, 0.0))
-        domain = (min(*gold, 0.0) - air, max(*gold, 0.0) + air)
-        panels = tuple(
-            Figure(
-                chart=gold_curves(group, run.proxies, x_title=d_title(group[0].kl_kind), domain=domain),
-                title=f"{count(number)} labels",
-                alt=f"Gold under best-of-n with proxies of {count(number)} labels: at the largest n "
-                + ", ".join(f"{curve.proxy_name} {signed(curve.points[-1].gold)}" for curve in group)
-                + " gold SD.",
-                name=f"best-of-n-{number}-labels",
-            )
-            for number, group in sorted(by_labels.items())
-        )
-        blocks.append(Columns(panels) if len(panels) > 1 else panels[0])
-    known = [proxy for proxy in run.proxies if proxy.gold_peak is not None]
-    if len({proxy.labels for proxy in known}) > 1:
-        peaks = ", ".join(f"{proxy.name} {signed(proxy.gold_peak)}" for proxy in known)
-        blocks.append(
-            Columns(
-                (
-                    Figure(
-                        chart=peaks_by_labels(run.proxies),
-                        title="Peak gold, by labels and size",
-                        subtitle="95% intervals; one line per proxy size",
-                        alt=f"Peak gold gain under best-of-n, gold SD: {peaks}.",
-                        name="peaks-by-labels",
-                    ),
-                    Figure(
-                        chart=peaks_by_accuracy(run.proxies),
-                        title="Peak gold, by held-out accuracy",
-                        subtitle="95% intervals; darker is larger",
-                        alt="Peak gold gain against held-out accuracy; the table below holds the numbers.",
-                        name="peaks-by-accuracy",
-                    ),
-                )
-            )
-        )
-    blocks.append(_proxy_table(run.proxies))
-    return Section(
-        "Size and data of the proxy",
-        tuple(blocks),
-        lead="Gold gain under best-of-n. Darker is larger; the name at the end of a line is its number of parameters.",
-    )
-
-
-def _proxy_table(proxies: Sequence[ProxyModel]) -> Table:
-    columns: dict[str, list[object]] = {
-        "proxy": [p.name for p in proxies],
-        "parameters": [short(p.parameters) for p in proxies],
-        "labels": [count(p.labels) for p in proxies],
-        "held-out accuracy": [Measured(plain(p.heldout_accuracy), interval(p.heldout_accuracy_ci)) for p in proxies],
-        "held-out loss": [plain(p.heldout_loss, 3) for p in proxies],
-        "peak gold, best-of-n": [Measured(signed(p.gold_peak), interval(p.gold_peak_ci)) for p in proxies],
-        "at n": ["–" if p.gold_peak_n is None else count(p.gold_peak_n) for p in proxies],
-    }
-    if any(p.ppo_peak is not None for p in proxies):
-        columns["peak gold, PPO"] = [Measured(signed(p.ppo_peak), interval(p.ppo_peak_ci)) for p in proxies]
-    return Table(
-        tuple(columns), tuple(zip(*columns.values(), strict=True)), caption="Gold in gold SD, with 95% intervals."
     )
 
 
@@ -334,7 +255,7 @@ def _exchange(run: RunSummary) -> Section | None:
     blocks: list[Figure] = []
     if curves:
         ends = ", ".join(
-            f"{_METHOD[curve.method]} promised {signed(last.proxy)}, delivered {signed(last.gold)}"
+            f"{METHOD_NAMES[curve.method]} promised {signed(last.proxy)}, delivered {signed(last.gold)}"
             for curve in curves
             for last in curve.points[-1:]
         )
@@ -359,7 +280,7 @@ def _exchange(run: RunSummary) -> Section | None:
                 name="control",
             )
         )
-    return Section("What the proxy buys", (_side_by_side(blocks),)) if blocks else None
+    return Section("What the proxy buys", (side_by_side(blocks),)) if blocks else None
 
 
 def _trends(run: RunSummary) -> Section | None:
@@ -391,7 +312,7 @@ def _law_table(laws: Sequence[FittedLaw], fold: str = "") -> Table:
     rows = tuple(
         (
             law.proxy_name,
-            _METHOD[law.method] + ("" if law.seed is None else f", seed {law.seed}"),
+            METHOD_NAMES[law.method] + ("" if law.seed is None else f", seed {law.seed}"),
             law.law,
             Measured(plain(law.alpha), interval(law.alpha_ci)),
             Measured(plain(law.beta), interval(law.beta_ci)),
@@ -411,7 +332,7 @@ def _kl(run: RunSummary) -> Section | None:
     if not curves:
         return None
     ends = span([curve.points[-1].kl for curve in curves if curve.points[-1].kl is not None], 1)
-    kinds = {_METHOD[curve.method]: curve.kl_kind for curve in run.curves}
+    kinds = {METHOD_NAMES[curve.method]: curve.kl_kind for curve in run.curves}
     return Section(
         "How far the policy moved",
         (

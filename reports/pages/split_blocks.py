@@ -9,9 +9,18 @@ from overopt.reports.charts.gap import gap
 from overopt.reports.charts.theme import TERMS
 from overopt.reports.charts.waterfall import waterfall
 from overopt.reports.numbers import count, interval, plain, signed
-from overopt.reports.pages.page import Figure, Key, Measured, Table
+from overopt.reports.pages.blocks import Block, Columns, Figure, Key, Measured, Table
 
-__all__ = ["TERM_KEY", "curve_table", "gap_figure", "split_table", "waterfall_domain", "waterfall_figure"]
+__all__ = [
+    "METHOD_NAMES",
+    "TERM_KEY",
+    "curve_table",
+    "gap_figure",
+    "side_by_side",
+    "split_table",
+    "waterfall_domain",
+    "waterfall_figure",
+]
 
 TERM_KEY = Key(
     (
@@ -21,6 +30,14 @@ TERM_KEY = Key(
         ("unattributed", "**unattributed**: proxy scores beyond anything the base policy produced"),
     )
 )
+
+
+METHOD_NAMES = {"best-of-n": "Best-of-n", "ppo": "PPO", "checkpoints": "Checkpoints"}
+
+
+def side_by_side(figures: Sequence[Figure]) -> Block:
+    """Figures in columns, or one figure alone."""
+    return Columns(tuple(figures)) if len(figures) > 1 else figures[0]
 
 
 def pressure_name(method: str) -> str:

@@ -2,3 +2,7 @@
 
 No global randomness, no files, no torch.
 """
+
+from overopt.theory.claims.entry import claim
+
+__all__ = ["claim"]

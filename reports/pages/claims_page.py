@@ -21,19 +21,20 @@ def claims_page(claims: Sequence[Claim], evidence: Sequence[Evidence]) -> Page:
         title="Claims about reward-model overoptimization",
         kicker="the ledger of claims",
         headline=(
-            f"{len(claims)} claims about overoptimization: {verdicts['true']} true, {verdicts['conditional']} conditional, "
-            f"{verdicts['false']} false"
+            f"{len(claims)} claims about overoptimization: {verdicts['true']} true, "
+            f"{verdicts['conditional']} conditional, {verdicts['false']} false"
         ),
         summary=(
-            "**True** holds under the stated assumptions, **conditional** is usually quoted without the assumptions that "
-            "it needs, **false** fails under the assumptions that it names.",
-            f"The evidence of {agreeing} of {len(claims)} entries was recomputed for this page and agrees with the verdict.",
+            "**True** holds under the stated assumptions, **conditional** is usually quoted without the assumptions "
+            "that it needs, **false** fails under the assumptions that it names.",
+            f"All evidence was recomputed for this page; that of {agreeing} of {len(claims)} entries agrees with the "
+            "verdict.",
         ),
         hero=(_overview(evidence),),
         sections=tuple(_section(entry, item) for entry, item in zip(claims, evidence, strict=True)),
         footer=(
-            "Deviation: |value − reference| / max(1, |reference|) for an equality, the violation for a bound, and for a "
-            "printed figure the excess over half a unit of its last digit.",
+            "Deviation: |value − reference| / max(1, |reference|) for an equality, the violation for a bound, and for "
+            "a printed figure the excess over half a unit of its last digit.",
         ),
     )
 
@@ -72,7 +73,9 @@ def _blocks(entry: Claim, item: Evidence) -> Iterator[Block]:
     if item.comparisons:
         yield Table(
             columns=("compared", "value", "reference", "deviation"),
-            rows=tuple((c.what, f"{c.value:.7g}", f"{c.reference:.7g}", f"{c.deviation:.1e}") for c in item.comparisons),
+            rows=tuple(
+                (c.what, f"{c.value:.7g}", f"{c.reference:.7g}", f"{c.deviation:.1e}") for c in item.comparisons
+            ),
             fold=f"{len(item.comparisons)} comparisons, worst deviation {item.max_deviation:.1e}",
         )
     for failure in item.failures:

@@ -126,7 +126,7 @@ def _mathml(latex: str) -> str:
     from latex2mathml.converter import convert
 
     # HTML knows the element; the namespace is an address that a reader might take for a fetched one.
-    return convert(latex, display="block").replace(' xmlns="http://www.w3.org/1998/Math/MathML"', "")
+    return str(convert(latex, display="block")).replace(' xmlns="http://www.w3.org/1998/Math/MathML"', "")
 
 
 def _json_block(identity: str, value: object) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from overopt.bridges.best_of_n_weights import best_of_n_weights
@@ -13,7 +14,7 @@ from overopt.bridges.decomposition.blocks import Block, centred_blocks, scatter
 from overopt.bridges.decomposition.independence import IndependenceTest, independence_test
 from overopt.bridges.decomposition.residual_permutation import null_gold, observed_gold
 from overopt.bridges.decomposition.scale import MeasurementScale, ScaleKind, fit_scale
-from overopt.bridges.decomposition.terms import Term, estimate_terms, unknown_terms, withhold
+from overopt.bridges.decomposition.terms import Term, estimate_terms, terms_frame, unknown_terms, withhold
 from overopt.bridges.score_bank import ScoreBank
 from overopt.theory.errors import InputError
 
@@ -35,6 +36,8 @@ class BestOfNPoint:
     promise, regressional, extremal, causal, unattributed, delivered
         ``promise - regressional - extremal - causal - unattributed = delivered``. Causal and unattributed are 0 by
         construction: best-of-n only reweights base samples by their proxy.
+    gap
+        Promise minus delivered. Where its interval includes 0 the terms are not worth a story.
     linear_shrinkage, noise_tail
         The two parts of regressional: ``(1 - reliability) promise``, and what the noise's shape adds to it.
     extremal_normal_scores
@@ -50,6 +53,7 @@ class BestOfNPoint:
     causal: Term
     unattributed: Term
     delivered: Term
+    gap: Term
     linear_shrinkage: Term
     noise_tail: Term
     extremal_normal_scores: Term
@@ -57,15 +61,25 @@ class BestOfNPoint:
 
     @property
     def dependent_error(self) -> int:
-        """+1 (gold lost) or -1 (gold won) where both scales' intervals exclude 0 on the same side by .02 SD, else 0."""
-        sides = {_beyond_margin(self.extremal), _beyond_margin(self.extremal_normal_scores)}
-        return sides.pop() if len(sides) == 1 else 0
+        """+1 (gold lost) or -1 (gold won) where both scales' bands exclude 0 on the same side by .02 SD, else 0."""
+        raw, scores = self.dependent_on_raw_scale, self.dependent_on_normal_scores
+        return raw if raw == scores else 0
+
+    @property
+    def dependent_on_raw_scale(self) -> int:
+        """The same on the proxy's own scale alone."""
+        return _beyond_margin(self.extremal)
+
+    @property
+    def dependent_on_normal_scores(self) -> int:
+        """The same on the proxy's normal scores alone."""
+        return _beyond_margin(self.extremal_normal_scores)
 
 
 def _beyond_margin(term: Term) -> int:
     if term.estimate is None or abs(term.estimate) < PRACTICAL_MARGIN:
         return 0
-    return term.excludes_zero()
+    return term.band_excludes_zero()
 
 
 @dataclass(frozen=True)
@@ -92,6 +106,16 @@ class BestOfNDecomposition:
     independence: IndependenceTest
     independence_normal_scores: IndependenceTest
     warnings: tuple[str, ...]
+
+    def sentences(self) -> tuple[str, ...]:
+        """What was lost to what, what would help and what the data cannot tell, in plain sentences with numbers."""
+        from overopt.bridges.decomposition.sentences import best_of_n_sentences
+
+        return best_of_n_sentences(self)
+
+    def to_frame(self) -> pa.Table:
+        """One row per n: every term with its interval (null where the data cannot tell)."""
+        return terms_frame(("n", [point.n for point in self.points]), self.points)
 
 
 def decompose_best_of_n(
@@ -169,6 +193,7 @@ def decompose_best_of_n(
         "regressional": terms(promise - null_raw),
         "extremal": terms(null_raw - delivered),
         "delivered": terms(delivered),
+        "gap": terms(promise - delivered),
         "linear_shrinkage": terms(shrinkage),
         "noise_tail": terms(promise - null_raw - shrinkage),
         "extremal_normal_scores": terms(null_scores - delivered),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from overopt.bridges.decomposition.blocks import Block, centred_blocks
@@ -17,7 +18,7 @@ from overopt.bridges.decomposition.local_linear import Support
 from overopt.bridges.decomposition.path_decomposition import on_policy_slope, path_steps
 from overopt.bridges.decomposition.relation import Relation, fit_null_relation, fit_relation
 from overopt.bridges.decomposition.scale import MeasurementScale, ScaleKind, fit_scale
-from overopt.bridges.decomposition.terms import Term, estimate_terms, unknown_terms, withhold
+from overopt.bridges.decomposition.terms import Term, estimate_terms, terms_frame, unknown_terms, withhold
 from overopt.bridges.kl import KL
 from overopt.bridges.score_bank import ScoreBank
 from overopt.theory.errors import InputError
@@ -50,6 +51,8 @@ class CheckpointPoint:
     promise, regressional, extremal, causal, unattributed, delivered
         ``promise - regressional - extremal - causal - unattributed = delivered``. The first three terms count samples
         whose proxy lies in the base bank's support, unattributed counts the others.
+    gap
+        Promise minus delivered. Where its interval includes 0 the terms are not worth a story.
     outside
         Share of the checkpoint's samples outside the base bank's support.
     path_selection, path_shift
@@ -69,6 +72,7 @@ class CheckpointPoint:
     causal: Term
     unattributed: Term
     delivered: Term
+    gap: Term
     outside: float
     path_selection: Term
     path_shift: Term
@@ -89,6 +93,8 @@ class CheckpointDecomposition:
         The measurement scale in force.
     points
         One per checkpoint, in order.
+    support
+        The bank's support: proxy gains over the prompt's base mean, in gold SD.
     fresh_winners_n, fresh_winners_causal
         Control: best-of-n winners from half of the bank's samples sent through the same estimator against the other
         half. They only reweight by the proxy, so their causal term is truly 0. None where the bank is too small for it.
@@ -101,10 +107,21 @@ class CheckpointDecomposition:
     proxy: str
     scale: MeasurementScale
     points: tuple[CheckpointPoint, ...]
+    support: tuple[float, float]
     fresh_winners_n: int | None
     fresh_winners_causal: Term | None
     independence: IndependenceTest
     warnings: tuple[str, ...]
+
+    def sentences(self) -> tuple[str, ...]:
+        """What was lost to what, what would help and what the data cannot tell, in plain sentences with numbers."""
+        from overopt.bridges.decomposition.sentences import checkpoint_sentences
+
+        return checkpoint_sentences(self)
+
+    def to_frame(self) -> pa.Table:
+        """One row per checkpoint: every term with its interval (null where the data cannot tell)."""
+        return terms_frame(("checkpoint", [point.checkpoint for point in self.points]), self.points)
 
 
 @dataclass(frozen=True)
@@ -197,6 +214,7 @@ def decompose_checkpoints(
 
     names = ("promise", "regressional", "extremal", "causal", "unattributed", "delivered")
     columns = {name: terms([getattr(split, name) for split in splits]) for name in names}
+    columns["gap"] = terms([split.promise - split.delivered for split in splits])
     columns["path_selection"] = terms(list(fitted.units.scale_gold(path.selection).T))
     columns["path_shift"] = terms(list(fitted.units.scale_gold(path.shift).T))
     columns["unattributed"] = tuple(
@@ -228,7 +246,9 @@ def decompose_checkpoints(
     )  # fmt: skip
     fresh_n, fresh = _fresh_winners(bank, proxy, scale, rng)
     return CheckpointDecomposition(
-        proxy=proxy, scale=fitted.units, points=points, fresh_winners_n=fresh_n, fresh_winners_causal=fresh,
+        proxy=proxy, scale=fitted.units, points=points,
+        support=(fitted.support.low / fitted.units.proxy_unit, fitted.support.high / fitted.units.proxy_unit),
+        fresh_winners_n=fresh_n, fresh_winners_causal=fresh,
         independence=independence_test(bank, proxy, rng), warnings=tuple(warnings),
     )  # fmt: skip
 

@@ -16,6 +16,7 @@ __all__ = ["IndependenceTest", "independence_test"]
 FUNCTIONS = ("<e, g^2>", "<e, g^3>", "<e^2, g>", "<|e|, g>", "<clip(e^2), g^2>")
 CLIP = 6.0
 MAX_RECORDS = 100_000
+COARSE = 0.01
 
 
 @dataclass(frozen=True)
@@ -65,21 +66,27 @@ def independence_test(
     scores
         Test the proxy's within-prompt normal scores instead of the proxy itself.
 
-    Notes ----- It looks at base samples only and so cannot see a policy that breaks the relation later (a causal hack).
-    Banks of more than 100,000 records are thinned to that many; the power is ample there.
+    Notes
+    -----
+    A coarse proxy (more than 1% of the records tied within their prompt) is ordinal: it is tested on normal scores, and
+    the permuted worlds get its levels back. On the raw scale the rounding of a five-level judge alone would reject.
+
+    The test looks at base samples only and cannot see a policy that breaks the relation later (a causal hack). Banks of
+    more than 100,000 records are thinned to that many; the power is ample there.
     """
+    blocks = [_thin(block, bank, rng) for block in centred_blocks(bank, proxy)]
+    coarse = _tied_share([rows for _, rows in blocks]) > COARSE
+    scores = scores or coarse
     name = "normal scores" if scores else "raw"
-    tables = [
-        table for block in centred_blocks(bank, proxy) if (table := _standardised(_thin(block, bank, rng), scores))
-    ]
+    tables = [table for gold, rows in blocks if (table := _standardised(gold, rows, scores, coarse))]
     if not tables:
         return IndependenceTest(None, 0.0, {}, 0, name, "gold or proxy is constant within every prompt")
-    observed = _products(tables, [table.error for table in tables])
+    observed = _products(tables, [table.error() for table in tables])
     draws = np.empty((permutations, observed.size))
     for index in range(permutations):
         draws[index] = _products(tables, [table.permuted_error(rng) for table in tables])
     spread = draws.std(axis=0, ddof=1)
-    kept = spread > 1e-9 * sum(table.error.size for table in tables) ** 0.5
+    kept = spread > 1e-9 * sum(table.gold.size for table in tables) ** 0.5
     if not kept.any():
         return IndependenceTest(None, 0.0, {}, permutations, name, "gold has too few levels to show a dependent error")
     centre, spread = draws[:, kept].mean(axis=0), spread[kept]
@@ -95,15 +102,27 @@ def independence_test(
 
 @dataclass(frozen=True)
 class _Table:
-    """Prompts of one size: gold at unit variance, its square and cube beyond the linear part, and the residuals."""
+    """Prompts of one size: gold at unit variance, its square and cube beyond the linear part, the proxy split in two.
+
+    ``levels`` holds the sorted proxies of a coarse proxy, else None.
+    """
 
     gold: NDArray[np.float64]
     square: NDArray[np.float64]
     cube: NDArray[np.float64]
-    error: NDArray[np.float64]
+    linear: NDArray[np.float64]
+    residual: NDArray[np.float64]
+    levels: NDArray[np.float64] | None
+
+    def error(self) -> NDArray[np.float64]:
+        return _unit_variance(self.residual)
 
     def permuted_error(self, rng: np.random.Generator) -> NDArray[np.float64]:
-        shuffled = rng.permuted(self.error, axis=1)
+        shuffled = rng.permuted(self.residual, axis=1)
+        if self.levels is not None:
+            # Rounding alone makes the error depend on gold; the permuted worlds are rounded alike.
+            shuffled += self.linear
+            np.put_along_axis(shuffled, np.argsort(shuffled, axis=1), self.levels, axis=1)
         shuffled -= slope_on_gold(self.gold, shuffled) * self.gold
         return _unit_variance(shuffled)
 
@@ -126,8 +145,12 @@ def _unit_variance(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.divide(rows, norm, out=np.zeros_like(rows), where=norm > 0))
 
 
-def _standardised(rows: tuple[NDArray[np.float64], NDArray[np.float64]], scores: bool) -> _Table | None:
-    gold, proxy = rows
+def _tied_share(tables: list[NDArray[np.float64]]) -> float:
+    tied = sum(int((np.diff(np.sort(rows, axis=1), axis=1) == 0.0).sum()) for rows in tables)
+    return tied / sum(rows.size for rows in tables)
+
+
+def _standardised(gold: NDArray[np.float64], proxy: NDArray[np.float64], scores: bool, coarse: bool) -> _Table | None:
     if gold.shape[1] < 4:
         return None
     live = (np.ptp(gold, axis=1) > 0) & (np.ptp(proxy, axis=1) > 0)
@@ -141,8 +164,9 @@ def _standardised(rows: tuple[NDArray[np.float64], NDArray[np.float64]], scores:
         centred = values - values.mean(axis=1, keepdims=True)
         return np.asarray(centred - slope_on_gold(gold, centred) * gold)
 
-    error = _unit_variance(proxy - slope_on_gold(gold, proxy) * gold)
-    return _Table(gold, beyond_linear(gold**2), beyond_linear(gold**3), error)
+    linear = slope_on_gold(gold, proxy) * gold
+    levels = np.sort(proxy, axis=1) if coarse else None
+    return _Table(gold, beyond_linear(gold**2), beyond_linear(gold**3), linear, proxy - linear, levels)
 
 
 def _products(tables: list[_Table], errors: list[NDArray[np.float64]]) -> NDArray[np.float64]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from scipy import stats
 
-__all__ = ["Estimates", "Term", "estimate_terms"]
+__all__ = ["Estimates", "Term", "estimate_terms", "terms_frame", "unknown_terms", "withhold"]
 
 MULTIPLIER_DRAWS = 1000
 
@@ -37,19 +39,24 @@ class Term:
 
     def excludes_zero(self) -> int:
         """+1 or -1 if the interval lies wholly on that side of 0, else 0 (also where there is no interval)."""
-        if self.interval is None:
-            return 0
-        low, high = self.interval
-        return int(low > 0.0) - int(high < 0.0)
+        return _side(self.interval)
+
+    def band_excludes_zero(self) -> int:
+        """The same for the band: a claim that may be made at whichever point of the curve shows it."""
+        return _side(self.band)
 
     def without_interval(self, reason: str) -> Term:
         """The estimate alone: its interval cannot be trusted for ``reason``."""
-        return Term(self.estimate, reason=reason)
+        return self if self.estimate is None else Term(self.estimate, reason=reason)
 
     @classmethod
     def unknown(cls, reason: str) -> Term:
         """No answer at all."""
         return cls(None, reason=reason)
+
+
+def _side(bounds: tuple[float, float] | None) -> int:
+    return 0 if bounds is None else int(bounds[0] > 0.0) - int(bounds[1] < 0.0)
 
 
 @dataclass(frozen=True)
@@ -81,7 +88,9 @@ def estimate_terms(contributions: NDArray[np.float64], rng: np.random.Generator,
         (K, J): prompt k's linearised contribution at point j. Prompts are the independent units, so their spread holds
         every source of noise: samples, permutations, and the estimated scale.
 
-    Notes ----- The band multiplies the centred contributions by N(0, 1) weights, one per prompt, and takes the quantile
+    Notes
+    -----
+    The band multiplies the centred contributions by N(0, 1) weights, one per prompt, and takes the quantile
     of the largest |t| over the points (Montiel Olea and Plagborg-Moller 2019, algorithm 2). Percentile and BCa
     bootstrap intervals cover less with heavy-tailed noise.
     """
@@ -102,6 +111,18 @@ def estimate_terms(contributions: NDArray[np.float64], rng: np.random.Generator,
         # The multiplier quantile is Gaussian; the same tail probability of a t distribution serves few prompts.
         critical = float(stats.t.isf(stats.norm.sf(gaussian), n_prompts - 1))
     return Estimates(mean, error, mean - half, mean + half, mean - critical * error, mean + critical * error)
+
+
+def terms_frame(index: tuple[str, list[Any]], points: Sequence[Any]) -> pa.Table:
+    """One row per point: the index column, then ``NAME``, ``NAME_low`` and ``NAME_high`` for every term."""
+    columns: dict[str, list[Any]] = {index[0]: index[1]}
+    for field in fields(points[0]):
+        terms = [getattr(point, field.name) for point in points]
+        if isinstance(terms[0], Term):
+            columns[field.name] = [term.estimate for term in terms]
+            columns[f"{field.name}_low"] = [term.interval[0] if term.interval else None for term in terms]
+            columns[f"{field.name}_high"] = [term.interval[1] if term.interval else None for term in terms]
+    return pa.table(columns)
 
 
 def unknown_terms(count: int, reason: str) -> tuple[Term, ...]:

@@ -1,0 +1,203 @@
+"""A decomposition in plain sentences: what was lost to what, what would help, what the data cannot tell."""
+
+from __future__ import annotations
+
+from overopt.bridges.decomposition.best_of_n_decomposition import BestOfNDecomposition, BestOfNPoint
+from overopt.bridges.decomposition.checkpoint_decomposition import (
+    MAX_OUTSIDE,
+    CheckpointDecomposition,
+    CheckpointPoint,
+)
+from overopt.bridges.decomposition.independence import IndependenceTest
+from overopt.bridges.decomposition.scale import MeasurementScale
+from overopt.bridges.decomposition.terms import Term
+
+__all__ = ["best_of_n_sentences", "checkpoint_sentences"]
+
+MISMATCH = 0.1
+
+
+def _number(term: Term) -> str:
+    if term.estimate is None:
+        return "an unknown amount"
+    if term.interval is None:
+        return f"{term.estimate:+.2f}"
+    return f"{term.estimate:+.2f} [{term.interval[0]:+.2f}, {term.interval[1]:+.2f}]"
+
+
+def best_of_n_sentences(result: BestOfNDecomposition) -> tuple[str, ...]:
+    """The sentences of a best-of-n decomposition."""
+    if not result.points:
+        return ()
+    last = max(result.points, key=lambda point: point.n)
+    lines = [*_scale_lines(result.scale)]
+    if last.promise.estimate is None:
+        return (*lines, *result.warnings)
+    lines.append(_headline(f"At n = {last.n}", last))
+    if last.gap.excludes_zero() == 0 and last.gap.interval is not None:
+        lines.append(f"At n = {last.n} promise and delivery do not differ measurably: no gap to explain.")
+    elif last.extremal.estimate is not None:
+        lines.append(_dependence_line(result))
+        lines.append(_best_of_n_help(last))
+    below = [point.n for point in result.points if point.delivered.band_excludes_zero() < 0]
+    if below and result.scale.slope > 0:
+        lines.append(
+            f"Gold is below the base policy from n = {min(below)} on. Noise that is independent of gold cannot do that "
+            "while the proxy rises with gold: the error depends on gold."
+        )
+    lines.append(_independence_line(result.independence))
+    if (
+        last.promise_mismatch is not None
+        and abs(last.promise_mismatch) > MISMATCH
+        and last.extremal.estimate is not None
+    ):
+        lines.append(
+            f"At n = {last.n} the world with independent error would promise {last.promise_mismatch:+.2f} SD less than "
+            "the real one (minus: more); the split into regressional and extremal depends on that definition."
+        )
+    return (*lines, *(warning for warning in result.warnings if warning != result.scale.note))
+
+
+def _headline(where: str, point: BestOfNPoint | CheckpointPoint) -> str:
+    text = f"{where} the proxy promised {_number(point.promise)} SD and delivered {_number(point.delivered)}"
+    if point.regressional.estimate is None:
+        return text + "; the difference cannot be split."
+    text += (
+        f": {_number(point.regressional)} was selection on independent noise (regressional), {_number(point.extremal)} "
+        "an error that depends on gold (extremal)"
+    )
+    if isinstance(point, CheckpointPoint):
+        text += f", {_number(point.causal)} a broken relation (causal)"
+        if point.unattributed.estimate:
+            text += f", {_number(point.unattributed)} lies beyond the bank's support (unattributed)"
+    return text + "."
+
+
+def _dependence_line(result: BestOfNDecomposition) -> str:
+    claimed = [point for point in result.points if point.dependent_error]
+    if claimed:
+        worst = max(claimed, key=lambda point: abs(point.extremal.estimate or 0.0))
+        effect = "costs gold beyond" if worst.dependent_error > 0 else "costs less gold than"
+        return (
+            f"The proxy's error depends on gold (at n = {', '.join(str(point.n) for point in claimed)}): it {effect} "
+            f"what independent noise would cost, {_number(worst.extremal)} SD at n = {worst.n}."
+        )
+    raw = any(point.dependent_on_raw_scale for point in result.points)
+    scores = any(point.dependent_on_normal_scores for point in result.points)
+    if raw and not scores:
+        return "Whether the error depends on gold depends on the proxy's scale: regressional on normal scores."
+    if scores and not raw:
+        return "Whether the error depends on gold depends on the proxy's scale: regressional on the proxy's own scale."
+    return "No dependent error shows: extremal is within .02 SD of 0, or its band includes 0, at every n."
+
+
+def _best_of_n_help(last: BestOfNPoint) -> str:
+    regressional, extremal = last.regressional.estimate or 0.0, last.extremal.estimate or 0.0
+    text = (
+        f"At n = {last.n} a less noisy proxy (more label data, an ensemble) can win back up to "
+        f"{max(regressional, 0.0):.2f} SD"
+    )
+    if last.dependent_error > 0:
+        return f"{text}, fresh labels on the samples that the proxy likes best up to {extremal:.2f}."
+    return f"{text}; a KL limit would only give up promise."
+
+
+def _independence_line(test: IndependenceTest) -> str:
+    if test.p_value is None:
+        return f"Whether the error is independent of gold cannot be tested: {test.reason}."
+    verdict = "rejected" if test.p_value < 0.05 else "not rejected"
+    return (
+        f"Independence of error and gold among base samples is {verdict} "
+        f"(permutation p = {test.p_value:.3g}, {test.scale})."
+    )
+
+
+def _scale_lines(scale: MeasurementScale) -> list[str]:
+    if scale.note is None:
+        return []
+    if scale.slope_interval is not None and scale.slope_interval[0] <= 0.0 <= scale.slope_interval[1]:
+        return ["The proxy carries no gold signal here: the interval of its slope on gold includes 0."]
+    return [f"{scale.note[0].upper()}{scale.note[1:]}."]
+
+
+def checkpoint_sentences(result: CheckpointDecomposition) -> tuple[str, ...]:
+    """The sentences of a checkpoint decomposition."""
+    last = result.points[-1]
+    lines = [*_scale_lines(result.scale)]
+    if last.promise.estimate is None:
+        return (*lines, *result.warnings)
+    where = f"At checkpoint {last.checkpoint:g}"
+    lines.append(_headline(where, last))
+    cancels = last.regressional.excludes_zero() > 0 and last.causal.excludes_zero() < 0
+    if last.gap.interval is not None and last.gap.excludes_zero() == 0:
+        lines.append(f"{where} promise and delivery do not differ measurably: no gap to explain.")
+        if cancels:
+            lines.append("Regressional and causal cancel: this optimizer did not learn the proxy's noise.")
+    else:
+        lines += _causal_lines(last, where)
+    if last.outside > MAX_OUTSIDE:
+        lines.append(
+            f"{last.outside:.0%} of the samples lie outside the bank's support: regressional, extremal and causal "
+            "speak of the others only; rely on the path."
+        )
+    lines.append(_path_line(last, where))
+    spent = [p.checkpoint for p in result.points if p.on_policy_slope.interval and p.on_policy_slope.interval[0] <= 0.0]
+    if spent:
+        lines.append(
+            f"At checkpoint {spent[0]:g} gold no longer rises with the proxy on the policy's own samples: the proxy is "
+            "spent there, and fresh on-policy labels are what would help."
+        )
+    lines += _budget_lines(last, where)
+    lines.append(_independence_line(result.independence))
+    check = result.fresh_winners_causal
+    if check is not None:
+        if check.excludes_zero() == 0:
+            verdict = "which includes 0, as it must"
+        else:
+            verdict = "though the truth is 0: do not trust causal terms of that size"
+        lines.append(
+            f"Control: fresh best-of-{result.fresh_winners_n} winners sent through the same estimator get a causal "
+            f"term of {_number(check)}, {verdict}."
+        )
+    return (*lines, *(warning for warning in result.warnings if warning != result.scale.note))
+
+
+def _causal_lines(last: CheckpointPoint, where: str) -> list[str]:
+    causal, regressional = last.causal, last.regressional
+    if causal.estimate is None or regressional.estimate is None:
+        return []
+    if causal.excludes_zero() > 0:
+        return [
+            f"{where} the policy has broken the relation between proxy and gold: samples of equal proxy are worth "
+            f"{_number(causal)} SD less gold than the base policy's. A KL limit or fresh on-policy labels would help; "
+            "more labels of base samples would not."
+        ]
+    if causal.excludes_zero() < 0 and regressional.estimate > 0:
+        share = min(-causal.estimate / regressional.estimate, 1.0)
+        return [
+            f"{where} {share:.0%} of the regressional loss expected from noise did not happen: so far this optimizer "
+            "did not learn the proxy's noise (a policy cannot learn noise that differs from sample to sample)."
+        ]
+    return []
+
+
+def _path_line(last: CheckpointPoint, where: str) -> str:
+    text = (
+        f"Along the path, gold moved by {_number(last.path_selection)} SD through selection by the proxy and by "
+        f"{_number(last.path_shift)} through shifts of the relation."
+    )
+    if last.path_outside > MAX_OUTSIDE:
+        text += (
+            f" Up to {last.path_outside:.0%} of a checkpoint's samples lie outside the one before: closer checkpoints "
+            "would sharpen this."
+        )
+    return text
+
+
+def _budget_lines(last: CheckpointPoint, where: str) -> list[str]:
+    budget = last.kl_budget
+    needed = f"{'more than ' if budget.tilt_is_bound else ''}{budget.tilt:.2f} nats"
+    if budget.spent is None:
+        return [f"{where} the proxy's gain needs {needed} of KL at least; the KL spent is not known."]
+    share = "" if budget.efficiency is None else f" ({budget.efficiency:.0%} efficient)"
+    return [f"{where} {budget.spent:.2f} nats of KL were spent; the proxy's gain needs {needed}{share}."]

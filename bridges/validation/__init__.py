@@ -1,0 +1,1 @@
+"""Simulation studies of the estimators: coverage, size, power and controls in worlds whose truth is known."""

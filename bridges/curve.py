@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -154,6 +154,52 @@ class Curve:
     def gain_se(self) -> Array:
         """(P,) standard error of ``gold_gain``: smaller than ``gold_se``, prompts differ less in gain than in level."""
         return np.sqrt(np.diagonal(self.gain_covariance))
+
+    @property
+    def proxy_gain_covariance(self) -> Array:
+        """(P, P) covariance across points of ``proxy_gain``, clustered; NaN without clusters."""
+        if self.clusters is None:
+            return np.full_like(self.proxy_covariance, np.nan)
+        return _covariance(self.clusters.proxy_gain)
+
+    def in_units(self, gold: float, proxy: float) -> Curve:
+        """The same curve with gold and proxy divided by these units."""
+        clusters = self.clusters
+        if clusters is not None:
+            clusters = ClusterValues(
+                clusters.gold / gold, clusters.proxy / proxy, clusters.base_gold / gold, clusters.base_proxy / proxy
+            )
+        return replace(
+            self,
+            gold=self.gold / gold,
+            proxy=self.proxy / proxy,
+            base_gold=self.base_gold / gold,
+            base_proxy=self.base_proxy / proxy,
+            gold_covariance=self.gold_covariance / gold**2,
+            proxy_covariance=self.proxy_covariance / proxy**2,
+            gain_covariance=self.gain_covariance / gold**2,
+            clusters=clusters,
+        )
+
+    def take(self, points: NDArray[np.intp]) -> Curve:
+        """The curve at some of its points, in ascending order."""
+        square = np.ix_(points, points)
+        clusters = self.clusters
+        if clusters is not None:
+            clusters = replace(clusters, gold=clusters.gold[:, points], proxy=clusters.proxy[:, points])
+        return replace(
+            self,
+            pressure=self.pressure[points],
+            kl=self.kl[points],
+            kl_standard_error=self.kl_standard_error[points],
+            gold=self.gold[points],
+            proxy=self.proxy[points],
+            gold_covariance=self.gold_covariance[square],
+            proxy_covariance=self.proxy_covariance[square],
+            gain_covariance=self.gain_covariance[square],
+            clusters=clusters,
+            kl_analytic=None if self.kl_analytic is None else self.kl_analytic[points],
+        )
 
     def to_frame(self) -> pa.Table:
         """One row per point: pressure, kl, kl_kind, d, proxy, proxy_se, gold, gold_se, gold_gain, gain_se."""

@@ -173,6 +173,14 @@ class RunDirectory:
                     damaged.append(str(file.relative_to(self.path)))
         return damaged
 
+    def timings(self) -> dict[str, float]:
+        """Seconds that each stage took when it was last run, from ``metrics.jsonl``."""
+        path = self.path / "metrics.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        # A kill may have cut the last line short.
+        records = [json.loads(line) for line in lines if line.endswith("}")]
+        return {record["stage"]: record["seconds"] for record in records if "stage" in record}
+
     def log(self, record: Mapping[str, Any]) -> None:
         """Append one line to ``metrics.jsonl``."""
         with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:

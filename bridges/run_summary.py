@@ -33,7 +33,8 @@ Interval = tuple[float, float]
 class ProxyModel:
     """A proxy reward model and how good it is before anything is optimized against it.
 
-    ``gold_peak`` is the highest gold gain of its best-of-n curve and ``gold_peak_n`` where; ``ppo_peak`` that of its
+    ``logit_scale`` makes its logits a probability of gold's preference (:func:`logit_rescale`); ``gold_peak`` is the
+    highest gold gain of its best-of-n curve and ``gold_peak_n`` where; ``ppo_peak`` that of its
     PPO run, where there was one.
     """
 
@@ -43,6 +44,7 @@ class ProxyModel:
     heldout_accuracy: float
     heldout_accuracy_ci: Interval | None
     heldout_loss: float
+    logit_scale: float | None = None
     gold_peak: float | None = None
     gold_peak_ci: Interval | None = None
     gold_peak_n: float | None = None
@@ -136,7 +138,8 @@ class GoldPeak:
     """Rise to the peak of gold and fall from it to the end, paired by prompt.
 
     The peak is chosen on half of the prompts; ``rise`` and ``fall`` (both positive when gold rises, then falls) are
-    measured on the other half.
+    measured on the other half. ``proxy_end`` is the proxy's gain at the end, ``proxy_after`` its gain from gold's peak
+    to the end, on the judging half.
     """
 
     method: Method
@@ -151,6 +154,8 @@ class GoldPeak:
     end_pressure: float
     end_kl: float
     proxy_end: float
+    proxy_after: float
+    proxy_after_se: float
 
 
 @dataclass(frozen=True)

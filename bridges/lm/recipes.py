@@ -90,7 +90,7 @@ class Recipe:
 
 TINY = Recipe(
     name="tiny",
-    measures="Overoptimization on human-rated text: best-of-1024 against nine proxies, PPO against the weakest useful one.",
+    measures="Overoptimization on human-rated text: best-of-1024 against nine proxies, PPO against a weak one.",
     healthy="",
 )
 

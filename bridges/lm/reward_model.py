@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,7 +136,9 @@ def train_reward_model(seed: int, model: Any, tokenizer: Any, pairs: LabelledPai
             "rejected_ids": [[*p, *r] for p, r in zip(pairs.prompts, pairs.rejected, strict=True)],
         }
     )
-    with tempfile.TemporaryDirectory() as scratch, open(os.devnull, "w") as nowhere:
+    with tempfile.TemporaryDirectory() as scratch, open(os.devnull, "w") as nowhere, warnings.catch_warnings():
+        # TRL and transformers disagree on the name of an option that is off here.
+        warnings.filterwarnings("ignore", message=".*gradient_checkpointing.*", category=FutureWarning)
         config = RewardConfig(
             output_dir=scratch,
             seed=seed,

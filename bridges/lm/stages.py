@@ -27,11 +27,15 @@ from overopt.bridges.task_graph import Advance
 
 __all__ = [
     "GOLD",
+    "WORLD_UNITS",
     "bank_part",
     "bank_scores",
+    "build_embedded_world",
     "collect_bank",
+    "held_out_pairs",
     "preferences",
     "prepare_process",
+    "prompts_of_part",
     "read_completions",
     "stage_rng",
     "train_policy",
@@ -40,6 +44,31 @@ __all__ = [
 
 GOLD = "gold"
 """Name of the control arm's reward: gold itself."""
+
+
+WORLD_UNITS = 100
+"""Units of progress of building the embedded world."""
+
+WORLD_PARTS = 6
+"""Networks of the embedded world: policy, two backbones, and gold's three."""
+
+
+def build_embedded_world(seed: int, folder: Path, run: Path, advance: Advance) -> None:
+    """``policy/``, ``gold/`` and ``backbone-*/``: the embedded world trained from its text, as the shipped one was."""
+    from overopt.bridges.lm.build_world import build_world
+
+    shares: dict[str, float] = {}
+    done = 0
+
+    def progress(part: str, steps: int, total: int) -> None:
+        nonlocal done
+        shares[part] = steps / total
+        units = int(WORLD_UNITS * sum(shares.values()) / WORLD_PARTS) - done
+        if units > 0:
+            done += units
+            advance(units)
+
+    build_world(folder, seed=seed, progress=progress)
 
 
 def prepare_process() -> None:
@@ -119,6 +148,11 @@ def train_proxy(
     )
 
 
+def prompts_of_part(recipe: Recipe, part: int) -> range:
+    """Numbers of the held-out prompts that one part of the bank samples."""
+    return range(part, recipe.prompts, recipe.bank_parts)
+
+
 def bank_part(
     source: WorldSource, recipe: Recipe, seed: int, part: int, folder: Path, run: Path, advance: Advance
 ) -> None:
@@ -126,10 +160,9 @@ def bank_part(
     policy = load_base(source)
     _, measured = prompt_rows(source, policy.tokenizer, recipe.prompts)
     gold = load_gold(source)
-    chosen = [k for k in range(recipe.prompts) if k % recipe.bank_parts == part]
     writer = CompletionWriter(folder / "completions.parquet", policy)
     with writer:
-        for k in chosen:
+        for k in prompts_of_part(recipe, part):
             rows = [measured[k]] * recipe.samples
             completions = sample_completions(
                 stage_rng(seed, f"bank prompt {k}"),
@@ -144,28 +177,26 @@ def bank_part(
             advance(recipe.samples)
 
 
-def bank_scores(
-    source: WorldSource, recipe: Recipe, proxy: Proxy, seed: int, folder: Path, run: Path, advance: Advance
-) -> None:
+def bank_scores(source: WorldSource, recipe: Recipe, proxy: Proxy, folder: Path, run: Path, advance: Advance) -> None:
     """``scores.parquet``: one proxy's scores of the whole bank, rows as in the parts one after another."""
     _, measured = prompt_rows(source, load_base(source).tokenizer, recipe.prompts)
     model = RewardModel.load(run / "proxy" / proxy.name / "model", source.device)
     scores = []
     for part in range(recipe.bank_parts):
-        table = read_completions(run / f"bank-part/{part:02d}")
+        table = read_completions(run / "samples" / f"{part:02d}")
         prompts = [measured[k] for k in table["prompt"].to_pylist()]
         scores.append(model(prompts, table["tokens"].to_pylist()))
         advance(len(prompts))
     pq.write_table(pa.table({"proxy": np.concatenate(scores)}), folder / "scores.parquet", compression="zstd")
 
 
-def collect_bank(source: WorldSource, recipe: Recipe, seed: int, folder: Path, run: Path, advance: Advance) -> None:
+def collect_bank(source: WorldSource, recipe: Recipe, folder: Path, run: Path, advance: Advance) -> None:
     """``bank.parquet``: the ScoreBank of all prompts, samples and proxies, prompts named by their text."""
     policy = load_base(source)
     _, measured = prompt_rows(source, policy.tokenizer, recipe.prompts)
-    parts = pa.concat_tables(read_completions(run / f"bank-part/{part:02d}") for part in range(recipe.bank_parts))
+    parts = pa.concat_tables(read_completions(run / "samples" / f"{part:02d}") for part in range(recipe.bank_parts))
     scores = {
-        proxy.name: pq.read_table(run / "bank-scores" / proxy.name / "scores.parquet")["proxy"].to_numpy()
+        proxy.name: pq.read_table(run / "scores" / proxy.name / "scores.parquet")["proxy"].to_numpy()
         for proxy in recipe.proxies
     }
     codes = parts["prompt"].to_numpy()
@@ -176,7 +207,6 @@ def collect_bank(source: WorldSource, recipe: Recipe, seed: int, folder: Path, r
         gold=parts["gold"].to_numpy(),
         proxies=scores,
         length=parts["length"].to_numpy(),
-        source="bank",
     )
     bank.write(folder / "bank.parquet")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -16,10 +17,20 @@ from overopt.bridges.lm.gold import GoldRewardModel
 from overopt.bridges.lm.ppo import Scorer
 from overopt.bridges.lm.recipes import ProxySize
 from overopt.bridges.lm.sampler import TokenIds
-from overopt.bridges.lm.text import load_rated_text, prompts_from
+from overopt.bridges.lm.text import RATED_TEXT, load_rated_text, prompts_from
 from overopt.theory.errors import InputError
 
-__all__ = ["EMBEDDED", "Policy", "WorldSource", "backbone", "load_base", "load_gold", "load_policy", "prompt_rows"]
+__all__ = [
+    "EMBEDDED",
+    "Policy",
+    "WorldSource",
+    "backbone",
+    "load_base",
+    "load_gold",
+    "load_policy",
+    "prompt_rows",
+    "source_fingerprint",
+]
 
 EMBEDDED = Path(__file__).parent / "data"
 """The shipped policy, gold and small backbones."""
@@ -41,6 +52,13 @@ class WorldSource:
     """Folder with the small backbones of proxy reward models; empty = embedded."""
     device: str = "cpu"
     dtype: str = "float32"
+
+    def description(self) -> str:
+        """One sentence: which policy, which gold, which text."""
+        policy = self.policy or "the embedded 1.4-million-parameter policy"
+        gold = self.gold or "the embedded gold reward model, trained on human ratings"
+        text = f"prompts from {self.prompts}" if self.prompts else "openings of held-out movie reviews as prompts"
+        return f"Policy: {policy}; gold: {gold}; {text}."
 
     def plain(self) -> dict[str, str]:
         """The fields as plain data."""
@@ -213,3 +231,26 @@ def backbone(source: WorldSource, size: ProxySize) -> str:
     if not folder.is_dir():
         raise InputError(f"the proxy backbone '{folder}' is missing; build it with the world or choose other sizes.")
     return str(folder)
+
+
+def source_fingerprint(source: WorldSource) -> dict[str, str]:
+    """What decides the bytes that come out of ``source``: contents of local files, names of hub models, dtype."""
+    places = {
+        "policy": source.policy or str(EMBEDDED / "policy"),
+        "gold": source.gold or str(EMBEDDED / "gold"),
+        "prompts": source.prompts or str(RATED_TEXT),
+        "backbones": source.backbones or str(EMBEDDED),
+    }
+    marks = {name: _contents(Path(place)) if Path(place).exists() else place for name, place in places.items()}
+    return {**marks, "device": source.device, "dtype": source.dtype}
+
+
+def _contents(path: Path) -> str:
+    """SHA-256 over a file, or over the names and contents of a folder's model files."""
+    digest = hashlib.sha256()
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.suffix in (".safetensors", ".json"))
+    for file in files:
+        digest.update(str(file.relative_to(path)).encode())
+        with file.open("rb") as handle:
+            digest.update(hashlib.file_digest(handle, "sha256").digest())
+    return digest.hexdigest()

@@ -13,7 +13,7 @@ VOCABULARY, LONGEST = 4, 3
 
 
 class TabularPolicy(torch.nn.Module):
-    """Next-token logits are a table indexed by the last two tokens and the position: every completion has its own path."""
+    """Next-token logits are a table of the last two tokens and the position: every completion has its own path."""
 
     def __init__(self, seed: int, scale: float = 1.0) -> None:
         super().__init__()

@@ -1,0 +1,72 @@
+"""Where a result comes from: versions, commit, hardware."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, distribution, version
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+__all__ = ["commit", "provenance"]
+
+PACKAGES = ("overopt", "numpy", "scipy", "pyarrow", "torch", "transformers", "trl", "tokenizers", "safetensors")
+
+
+def commit() -> str:
+    """The commit of the source this package was installed from, ``+dirty`` where its tree has changes, or "unknown"."""
+    for folder in (Path(__file__).resolve().parent, _installed_from()):
+        if folder is None:
+            continue
+        try:
+            head = _git(folder, "rev-parse", "HEAD")
+            if "bridges/provenance.py" not in _git(folder, "ls-files", "--full-name", ":/bridges/provenance.py"):
+                continue  # some other repository around the installed package
+            dirty = "+dirty" if _git(folder, "status", "--porcelain", "--untracked-files=no") else ""
+        except (OSError, subprocess.CalledProcessError):
+            continue
+        return head + dirty
+    return "unknown"
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def _installed_from() -> Path | None:
+    """The local folder that pip installed from (PEP 610), if there is one."""
+    try:
+        record = distribution("overopt").read_text("direct_url.json")
+    except PackageNotFoundError:
+        return None
+    url = urlparse(json.loads(record)["url"]) if record else None
+    return Path(unquote(url.path)) if url is not None and url.scheme == "file" else None
+
+
+def provenance() -> dict[str, str]:
+    """Versions of what decides results, the commit, and the machine, as name -> text."""
+    versions: dict[str, str] = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return {
+        **versions,
+        "python": platform.python_version(),
+        "commit": commit(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": str(os.cpu_count()),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())

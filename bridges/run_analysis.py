@@ -1,0 +1,361 @@
+"""From the finished stages of a run to its summary: curves, fits, decompositions, peaks, texts, trends."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from overopt.bridges.best_of_n import best_of_n_curve
+from overopt.bridges.checkpoints import Checkpoints, checkpoint_curve
+from overopt.bridges.curve import Curve
+from overopt.bridges.decomposition import (
+    BestOfNDecomposition,
+    CheckpointDecomposition,
+    MeasurementScale,
+    Term,
+    decompose_best_of_n,
+    decompose_checkpoints,
+)
+from overopt.bridges.fits import fit_curve
+from overopt.bridges.recalibration import logit_rescale
+from overopt.bridges.run_summary import (
+    CurvePoint,
+    FittedLaw,
+    GoldPeak,
+    MeasuredCurve,
+    Method,
+    ProxyModel,
+    RunSummary,
+    SplitRow,
+    TextSample,
+)
+from overopt.bridges.run_trends import control_trend, judge_trends
+from overopt.bridges.score_bank import ScoreBank
+from overopt.theory.errors import InputError
+from overopt.theory.scaling_laws import law_named
+
+__all__ = ["GOLD", "PPORun", "RunData", "analyse", "gold_peak", "read_run"]
+
+GOLD = "gold"
+FLOORED_SHARE = 0.5
+SHOWN_PROMPTS = 5
+
+Array = NDArray[np.float64]
+Advance = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class PPORun:
+    """One PPO run: what it optimized ("gold" for the control arm), which repetition, its folder and measurements."""
+
+    proxy: str
+    index: int
+    folder: Path
+    checkpoints: Checkpoints
+
+
+@dataclass(frozen=True)
+class RunData:
+    """The measured tables of a run."""
+
+    config: Mapping[str, Any]
+    bank: ScoreBank
+    held_out: Mapping[str, Mapping[str, Any]]
+    ppo: tuple[PPORun, ...]
+
+
+def read_run(run: Path) -> RunData:
+    """Read the tables of a finished run."""
+    config = json.loads((run / "config.json").read_text(encoding="utf-8"))["in_force"]
+    bank = ScoreBank.read(run / "bank" / "bank.parquet")
+    # Gold as a proxy of itself is the control of best-of-n: no gap, no fall.
+    bank = replace(bank, proxies={**bank.proxies, GOLD: bank.gold})
+    held_out = {
+        name: json.loads((run / "proxy" / name / "held_out.json").read_text(encoding="utf-8"))
+        for name in bank.proxies
+        if name != GOLD
+    }
+    runs = []
+    for folder in sorted((run / "ppo").iterdir()):
+        if not folder.name.startswith("."):
+            proxy, index = folder.name.rsplit("-", 1)
+            runs.append(PPORun(proxy, int(index), folder, Checkpoints.read(folder / "checkpoints.parquet")))
+    return RunData(config, bank, held_out, tuple(runs))
+
+
+def analyse(
+    run: Path,
+    *,
+    world: str,
+    limits: Sequence[str],
+    provenance: Mapping[str, str],
+    timings: Mapping[str, float],
+    advance: Advance = lambda units: None,
+) -> RunSummary:
+    """The summary of a finished run, in gold SD of the base policy; proxies on the ``slope`` scale.
+
+    Every random number (permutations, bootstrap) comes from the run's seed.
+    """
+    data = read_run(run)
+    seed = int(data.config["seed"])
+    headline = headline_proxy(data)
+    curves: list[MeasuredCurve] = []
+    laws: list[FittedLaw] = []
+    splits: list[SplitRow] = []
+    peaks: list[GoldPeak] = []
+    sentences: list[str] = []
+    proxies: list[ProxyModel] = []
+    best_of_n: dict[str, Curve] = {}
+    units: dict[str, MeasurementScale] = {}
+    scale = "slope"
+    for name in data.bank.proxies:
+        curve = best_of_n_curve(data.bank, name)
+        split = decompose_best_of_n(
+            data.bank, name, [int(n) for n in curve.pressure], rng=np.random.default_rng([seed, 1, *name.encode()])
+        )
+        units[name] = split.scale
+        best_of_n[name] = unit_curve(curve, split)
+        curves.append(measured(best_of_n[name], "best-of-n", name, None))
+        splits.extend(best_of_n_rows(split, best_of_n[name]))
+        laws.extend(fitted_laws(best_of_n[name], "best-of-n", name, None, ("bon",), seed))
+        if name == headline:
+            sentences.extend(split.sentences())
+            scale = split.scale.kind
+        if name != GOLD:
+            proxies.append(proxy_model(name, data, best_of_n[name], split.scale))
+        advance(1)
+    for ppo in data.ppo:
+        curve, split_path = ppo_curve(data.bank, ppo, seed)
+        curves.append(measured(curve, "ppo", ppo.proxy, ppo.index))
+        splits.extend(checkpoint_rows(split_path, curve, ppo))
+        unfloored = without_floor(curve, ppo.checkpoints, data.bank)
+        laws.extend(fitted_laws(unfloored, "ppo", ppo.proxy, ppo.index, ("rl", "bon"), seed))
+        peaks.append(gold_peak(curve, ppo.proxy, ppo.index))
+        if ppo.proxy == headline and ppo.index == 0:
+            sentences.extend(split_path.sentences())
+        advance(1)
+    trends = judge_trends(headline, best_of_n, curves, peaks, proxies)
+    return RunSummary(
+        recipe=str(data.config["recipe"]["name"]),
+        seeds=tuple(sorted({ppo.index for ppo in data.ppo if ppo.proxy != GOLD})),
+        world=world,
+        scale=f"{scale}: gold in pooled within-prompt SD of the base policy, proxy divided by its slope on gold",
+        headline_proxy=headline,
+        proxies=tuple(proxies),
+        curves=tuple(curves),
+        laws=tuple(laws),
+        splits=tuple(splits),
+        peaks=tuple(peaks),
+        samples=tuple(shown_texts(data, headline, best_of_n[headline], units[headline], peaks)),
+        trends=(*trends, *control_trend(peaks)),
+        verdicts=tuple(sentences),
+        limits=tuple(limits),
+        provenance=dict(provenance),
+        timings=dict(timings),
+    )
+
+
+def headline_proxy(data: RunData) -> str:
+    """The proxy that PPO optimized first."""
+    optimized = [ppo.proxy for ppo in data.ppo if ppo.proxy != GOLD]
+    if not optimized:
+        raise InputError("the run holds no PPO run against a proxy; its recipe names none.")
+    return optimized[0]
+
+
+def unit_curve(curve: Curve, split: BestOfNDecomposition | CheckpointDecomposition) -> Curve:
+    """``curve`` with gold and proxy in gold SD on the decomposition's scale."""
+    return curve.in_units(split.scale.gold_unit, split.scale.proxy_unit)
+
+
+def ppo_curve(bank: ScoreBank, ppo: PPORun, seed: int) -> tuple[Curve, CheckpointDecomposition]:
+    """Curve and decomposition of one PPO run against the base bank."""
+    rng = np.random.default_rng([seed, 2, ppo.index, *ppo.proxy.encode()])
+    split = decompose_checkpoints(bank, ppo.checkpoints, ppo.proxy, rng=rng)
+    return unit_curve(checkpoint_curve(ppo.checkpoints, ppo.proxy, bank), split), split
+
+
+def measured(curve: Curve, method: Method, proxy: str, seed: int | None) -> MeasuredCurve:
+    """The curve as plain rows of gains."""
+    error = np.sqrt(np.diagonal(curve.proxy_gain_covariance))
+    points = tuple(
+        CurvePoint(
+            pressure=float(curve.pressure[i]),
+            kl=float(curve.kl[i]),
+            d=float(curve.d[i]),
+            proxy=float(curve.proxy_gain[i]),
+            gold=float(curve.gold_gain[i]),
+            kl_se=float(curve.kl_standard_error[i]),
+            proxy_se=float(error[i]),
+            gold_se=float(curve.gain_se[i]),
+        )
+        for i in range(curve.pressure.size)
+    )
+    return MeasuredCurve(method, proxy, seed, curve.kl_kind, points)
+
+
+def fitted_laws(
+    curve: Curve, method: Method, proxy: str, seed: int | None, names: Sequence[str], run_seed: int
+) -> list[FittedLaw]:
+    """The named laws fitted to the gold gain of one curve; none where it has too few points."""
+    laws: list[FittedLaw] = []
+    for name in names:
+        try:
+            fit = fit_curve(curve, name, rng=np.random.default_rng([run_seed, 3]))
+        except InputError:
+            return laws
+        d = np.linspace(0.0, float(curve.d.max()), 60)[1:]
+        line = law_named(name).gold(d, *fit.best.parameters.values())
+        laws.append(
+            FittedLaw(
+                method, proxy, seed, name,
+                alpha=fit.alpha,
+                beta=float(fit.beta or 0.0),
+                line=tuple(zip(d.tolist(), np.asarray(line).tolist(), strict=True)),
+                alpha_ci=bounded(fit.intervals.get("alpha")),
+                beta_ci=bounded(fit.intervals.get("beta")),
+                peak_d=fit.peak.d,
+                peak_gold=fit.peak.gain,
+                r2=fit.best.r2,
+                fitted_to_d=float(curve.d.max()),
+                heldout_rmse=fit.best.heldout_rmse,
+            )
+        )  # fmt: skip
+    return laws
+
+
+def bounded(interval: tuple[float | None, float | None] | None) -> tuple[float, float] | None:
+    """The interval where both ends are finite numbers."""
+    if interval is None or interval[0] is None or interval[1] is None:
+        return None
+    return (float(interval[0]), float(interval[1]))
+
+
+def without_floor(curve: Curve, checkpoints: Checkpoints, bank: ScoreBank) -> Curve:
+    """The curve without points where gold sits at its lowest value for half of the samples: a floor, not a law."""
+    floor = min(float(bank.gold.min()), *(float(checkpoints.at(value).gold.min()) for value in checkpoints.values))
+    keep = [
+        position
+        for position, value in enumerate(curve.pressure)
+        if float((checkpoints.at(value).gold <= floor).mean()) < FLOORED_SHARE
+    ]
+    return curve.take(np.array(keep, dtype=np.intp))
+
+
+TERMS = ("promise", "regressional", "extremal", "causal", "unattributed", "delivered")
+
+
+def _estimates(point: Any, names: Sequence[str]) -> tuple[dict[str, float | None], dict[str, tuple[float, float]]]:
+    terms: dict[str, Term] = {name: getattr(point, name) for name in names}
+    values = {name: term.estimate for name, term in terms.items()}
+    return values, {name: term.interval for name, term in terms.items() if term.interval is not None}
+
+
+def best_of_n_rows(split: BestOfNDecomposition, curve: Curve) -> list[SplitRow]:
+    """The decomposition of best-of-n as plain rows."""
+    rows = []
+    for point, kl in zip(split.points, curve.kl, strict=True):
+        values, intervals = _estimates(point, TERMS)
+        rows.append(
+            SplitRow(
+                "best-of-n", split.proxy, None, float(point.n), float(kl), float(np.sqrt(kl)), **values, ci=intervals
+            )
+        )
+    return rows
+
+
+def checkpoint_rows(split: CheckpointDecomposition, curve: Curve, ppo: PPORun) -> list[SplitRow]:
+    """The decomposition of a PPO run, against the bank and along the path, as plain rows."""
+    rows = []
+    for point, kl, d in zip(split.points, curve.kl, curve.d, strict=True):
+        values, intervals = _estimates(point, (*TERMS, "path_selection", "path_shift", "on_policy_slope"))
+        rows.append(
+            SplitRow("ppo", ppo.proxy, ppo.index, point.checkpoint, float(kl), float(d), **values, ci=intervals)
+        )
+    return rows
+
+
+def gold_peak(curve: Curve, proxy_name: str, seed: int) -> GoldPeak:
+    """Rise to gold's peak and fall to the last checkpoint, paired by prompt.
+
+    The peak is the checkpoint with the highest mean gold on every other prompt; rise and fall are measured on the
+    prompts that did not choose it, so that picking the luckiest checkpoint cannot lift it.
+    """
+    if curve.clusters is None:
+        raise InputError("a peak needs the prompts behind the curve, got a curve without samples.")
+    gain = curve.clusters.gold_gain
+    peak = int(gain[0::2].mean(axis=0).argmax())
+    judged = gain[1::2]
+    proxy = curve.clusters.proxy_gain[1::2]
+    after = proxy[:, -1] - proxy[:, peak]
+    rise, fall = judged[:, peak], judged[:, peak] - judged[:, -1]
+    root = np.sqrt(len(judged))
+    return GoldPeak(
+        method="ppo",
+        proxy_name=proxy_name,
+        seed=seed,
+        peak_pressure=float(curve.pressure[peak]),
+        peak_kl=float(curve.kl[peak]),
+        rise=float(rise.mean()),
+        rise_se=float(rise.std(ddof=1) / root),
+        fall=float(fall.mean()),
+        fall_se=float(fall.std(ddof=1) / root),
+        end_pressure=float(curve.pressure[-1]),
+        end_kl=float(curve.kl[-1]),
+        proxy_end=float(curve.proxy_gain[-1]),
+        proxy_after=float(after.mean()),
+        proxy_after_se=float(after.std(ddof=1) / root),
+    )
+
+
+def proxy_model(name: str, data: RunData, curve: Curve, scale: MeasurementScale) -> ProxyModel:
+    """A proxy with its held-out scores and the peak of its best-of-n curve."""
+    held_out = data.held_out[name]
+    best = int(curve.gold_gain.argmax())
+    half = 1.96 * float(held_out["accuracy_se"])
+    error = 1.96 * float(curve.gain_se[best])
+    return ProxyModel(
+        name=name,
+        parameters=int(held_out["parameters"]),
+        labels=int(held_out["labels"]),
+        heldout_accuracy=float(held_out["accuracy"]),
+        heldout_accuracy_ci=(float(held_out["accuracy"]) - half, float(held_out["accuracy"]) + half),
+        heldout_loss=float(held_out["loss"]),
+        logit_scale=logit_rescale(np.array(held_out["margin"]), np.array(held_out["gold_margin"]) / scale.gold_unit),
+        gold_peak=float(curve.gold_gain[best]),
+        gold_peak_ci=(float(curve.gold_gain[best]) - error, float(curve.gold_gain[best]) + error),
+        gold_peak_n=float(curve.pressure[best]),
+    )
+
+
+def shown_texts(
+    data: RunData, headline: str, base: Curve, scale: MeasurementScale, peaks: Sequence[GoldPeak]
+) -> list[TextSample]:
+    """The first sample of the first prompts at the base policy, at gold's peak and at the end: nothing is picked."""
+    ppo = next(p for p in data.ppo if p.proxy == headline)
+    peak = next(p for p in peaks if p.proxy_name == headline and p.seed == ppo.index)
+    table = pq.read_table(ppo.folder / "completions.parquet").to_pydict()
+    rows = list(zip(*(table[name] for name in ("checkpoint", "prompt", "sample", "gold", "text")), strict=True))
+    samples = []
+    stages: tuple[tuple[Literal["base", "peak", "end"], float, float], ...]
+    stages = (("base", 0.0, 0.0), ("peak", peak.peak_pressure, peak.peak_kl), ("end", peak.end_pressure, peak.end_kl))
+    for stage, pressure, kl in stages:
+        bank = ppo.checkpoints.at(pressure)
+        for checkpoint, prompt, sample, gold, text in rows:
+            if checkpoint == pressure and sample == 0 and prompt < SHOWN_PROMPTS:
+                name = data.bank.prompts[prompt]
+                proxy = float(bank.proxy(headline)[bank.offsets[prompt]])
+                samples.append(
+                    TextSample(
+                        stage, pressure, kl, name, text.removeprefix(name), gold / scale.gold_unit - base.base_gold,
+                        proxy / scale.proxy_unit - base.base_proxy,
+                    )
+                )  # fmt: skip
+    return samples

@@ -1,0 +1,106 @@
+"""Trends of the reference experiment, judged on one run: reproduced, not reproduced, or cannot tell, with numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+
+from overopt.bridges.curve import Curve
+from overopt.bridges.run_summary import GoldPeak, MeasuredCurve, ProxyModel, Trend
+
+__all__ = ["control_trend", "judge_trends"]
+
+Verdict = Literal["reproduced", "not reproduced", "cannot tell"]
+
+RISE_ERRORS, FALL_ERRORS = 5.0, 3.0
+"""Standard errors that gold's rise and fall must exceed to count."""
+
+
+def judge_trends(
+    headline: str,
+    best_of_n: Mapping[str, Curve],
+    curves: Sequence[MeasuredCurve],
+    peaks: Sequence[GoldPeak],
+    proxies: Sequence[ProxyModel],
+) -> tuple[Trend, ...]:
+    """Every trend that one run can speak about."""
+    trends: list[Trend | None] = [_rise_and_fall([peak for peak in peaks if peak.proxy_name == headline])]
+    trends.append(_order("More labels: higher gold under best-of-n.", proxies, group=lambda p: p.parameters))
+    trends.append(_order("Larger proxies: higher gold under best-of-n.", proxies, group=lambda p: p.labels))
+    exchange = _kl_exchange(headline, best_of_n[headline], curves)
+    return tuple(trend for trend in (*trends, exchange) if trend is not None)
+
+
+def _rise_and_fall(peaks: Sequence[GoldPeak]) -> Trend:
+    clear = [
+        peak
+        for peak in peaks
+        if peak.rise > RISE_ERRORS * peak.rise_se
+        and peak.fall > FALL_ERRORS * peak.fall_se
+        and peak.proxy_after > FALL_ERRORS * peak.proxy_after_se
+    ]
+    wrong = [peak for peak in peaks if peak.fall < 0 or peak.rise < 0]
+    evidence = "; ".join(
+        f"seed {peak.seed}: gold +{peak.rise:.2f} ({peak.rise / peak.rise_se:.1f} standard errors) at KL "
+        f"{peak.peak_kl:.1f}, then {-peak.fall:+.2f} ({peak.fall / peak.fall_se:.1f}) to KL {peak.end_kl:.0f} while "
+        f"the proxy went {peak.proxy_after:+.2f}"
+        for peak in peaks
+    )
+    verdict: Verdict = "reproduced" if len(clear) == len(peaks) else "not reproduced" if wrong else "cannot tell"
+    return Trend("PPO: gold rises, then falls, while the proxy keeps rising.", verdict, evidence)
+
+
+def _order(statement: str, proxies: Sequence[ProxyModel], group: Callable[[ProxyModel], int]) -> Trend | None:
+    """Compare best-of-n gold at the largest n between neighbours of each group, ordered by the other property."""
+    steps, ups, downs = [], 0, 0
+    for key in sorted({group(proxy) for proxy in proxies}):
+        members = sorted((p for p in proxies if group(p) == key), key=lambda p: (p.labels, p.parameters))
+        for low, high in pairwise(members):
+            if low.gold_peak is None or high.gold_peak is None or not low.gold_peak_ci or not high.gold_peak_ci:
+                continue
+            steps.append(f"{low.name} {low.gold_peak:.2f} -> {high.name} {high.gold_peak:.2f}")
+            ups += high.gold_peak_ci[0] > low.gold_peak
+            downs += high.gold_peak_ci[1] < low.gold_peak
+    if not steps:
+        return None
+    verdict: Verdict = "reproduced" if ups == len(steps) else "not reproduced" if downs else "cannot tell"
+    return Trend(statement, verdict, f"{ups} of {len(steps)} steps up beyond their interval: {'; '.join(steps)}")
+
+
+def _kl_exchange(headline: str, best_of_n: Curve, curves: Sequence[MeasuredCurve]) -> Trend | None:
+    """KL that PPO and best-of-n spend for the same proxy gain."""
+    ratios, evidence = [], []
+    for curve in curves:
+        if curve.method != "ppo" or curve.proxy_name != headline:
+            continue
+        proxy = np.maximum.accumulate([point.proxy for point in curve.points])
+        kl = np.array([point.kl or 0.0 for point in curve.points])
+        gain = min(float(proxy[-1]), float(best_of_n.proxy_gain[-1]))
+        spent = float(np.interp(gain, proxy, kl))
+        needed = float(np.interp(gain, best_of_n.proxy_gain, best_of_n.kl))
+        ratios.append(spent / needed)
+        evidence.append(f"seed {curve.seed}: {spent:.1f} against {needed:.1f} nats for a proxy gain of {gain:.2f}")
+    if not ratios:
+        return None
+    verdict: Verdict = "reproduced" if min(ratios) > 1 else "not reproduced" if max(ratios) < 1 else "cannot tell"
+    return Trend("PPO spends more KL than best-of-n for the same proxy gain.", verdict, "; ".join(evidence))
+
+
+def control_trend(peaks: Sequence[GoldPeak]) -> tuple[Trend, ...]:
+    """The control arm: optimizing gold itself must raise it and must not lose it again."""
+    control = [peak for peak in peaks if peak.proxy_name == "gold"]
+    if not control:
+        return ()
+    kept = [
+        peak for peak in control if peak.rise > RISE_ERRORS * peak.rise_se and peak.fall < FALL_ERRORS * peak.fall_se
+    ]
+    evidence = "; ".join(
+        f"seed {peak.seed}: +{peak.rise:.2f} at KL {peak.peak_kl:.1f}, change to the end {-peak.fall:+.2f} "
+        f"(standard error {peak.fall_se:.2f})"
+        for peak in control
+    )
+    verdict: Verdict = "reproduced" if len(kept) == len(control) else "not reproduced"
+    return (Trend("Control: optimizing gold itself raises gold and keeps it.", verdict, evidence),)

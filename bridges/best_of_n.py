@@ -74,7 +74,7 @@ def best_of_n_curve(bank: ScoreBank | StoredBank, proxy: str, n: Sequence[int] |
         method="best-of-n",
         axis="n",
         pressure=np.array(sizes, dtype=np.float64),
-        kl=np.maximum(analytic + correction.mean(axis=0), 0.0),
+        kl=_without_rounding(analytic + correction.mean(axis=0)),
         kl_kind="ties-exact",
         kl_standard_error=spread,
         kl_analytic=analytic,
@@ -185,6 +185,11 @@ def _sizes(largest: int, n: Sequence[int] | None) -> tuple[int, ...]:
     if sizes[0] < 1 or sizes[-1] > largest:
         raise InputError(f"`n` must lie between 1 and the {largest} samples of the smallest prompt, got {list(n)}.")
     return sizes
+
+
+def _without_rounding(kl: Array) -> Array:
+    """A KL of exactly 0 (a constant proxy) comes out of the subtraction as rounding noise of either sign."""
+    return np.where(kl < 1e-12, 0.0, kl)
 
 
 def _base_means(

@@ -225,6 +225,21 @@ class ScoreBank:
             length=None if self.length is None else self.length[rows],
         )
 
+    @classmethod
+    def concatenate(cls, banks: Sequence[ScoreBank]) -> ScoreBank:
+        """The prompts of several banks, none of which share a prompt."""
+        first = banks[0]
+        starts = np.cumsum([0, *(bank.n_prompts for bank in banks)])
+        lengths = [bank.length for bank in banks if bank.length is not None]
+        return cls(
+            prompt=np.concatenate([bank.prompt + start for bank, start in zip(banks, starts, strict=False)]),
+            sample=np.concatenate([bank.sample for bank in banks]),
+            gold=np.concatenate([bank.gold for bank in banks]),
+            proxies={name: np.concatenate([bank.proxies[name] for bank in banks]) for name in first.proxies},
+            prompts=tuple(name for bank in banks for name in bank.prompts),
+            length=np.concatenate(lengths) if len(lengths) == len(banks) else None,
+        )
+
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write the bank as Parquet (zstd, byte-stream-split floats, whole prompts per row group), atomically."""
         named = {proxy_column(name): values for name, values in self.proxies.items()}

@@ -1,19 +1,21 @@
 """Composite Gauss-Legendre panels: quadrature, antiderivatives and interpolation of vectorised functions.
 
 A function is held by its values at the `ORDER` Legendre nodes of every panel of a partition. Panels are halved until
-the last Legendre coefficients are negligible: kinks and jumps cost a few dozen narrow panels and no accuracy.
+the last Legendre coefficients are negligible: kinks and jumps cost a few dozen narrow panels and no accuracy. A
+function that stays rough everywhere (noise) is left as it is once a thousand panels at a time would have to be halved.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.polynomial import legendre
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["ORDER", "Interpolant", "panel_nodes", "refine"]
+__all__ = ["ORDER", "Interpolant", "integral_to_right", "panel_nodes", "refine"]
 
 Array = NDArray[np.float64]
 
@@ -23,6 +25,7 @@ _DEGREE = np.arange(ORDER)
 _VANDERMONDE = legendre.legvander(_NODES, ORDER - 1)
 _COEFFICIENTS = (_DEGREE[:, None] + 0.5) * _VANDERMONDE.T * _WEIGHTS
 _MAX_DEPTH = 48
+_MAX_PANELS = 1000
 
 
 def panel_nodes(edges: Array) -> tuple[Array, Array]:
@@ -32,9 +35,9 @@ def panel_nodes(edges: Array) -> tuple[Array, Array]:
     return middle + half * _NODES, half * _WEIGHTS
 
 
-def _unresolved(values: Array) -> Array:
+def _unresolved(values: Array, floor: ArrayLike) -> Array:
     """Size of the last two Legendre coefficients relative to the largest value in the panel; shape (panels,)."""
-    size = np.abs(values).max(axis=-1)
+    size = np.maximum(np.abs(values).max(axis=-1), np.asarray(floor, dtype=float)[..., None])
     tail = np.abs(values @ _COEFFICIENTS[-2:].T).max(axis=-1)
     relative: Array = np.divide(tail, size, out=np.zeros_like(size), where=size > 0).max(axis=0)
     return relative
@@ -46,6 +49,7 @@ def refine(
     *,
     tolerance: float = 1e-13,
     importance: Callable[[Array], Array] | None = None,
+    floor: ArrayLike = 0.0,
 ) -> tuple[Array, Array]:
     """Panels on which `function` is resolved to `tolerance`, and its values on them.
 
@@ -55,6 +59,7 @@ def refine(
     edges : increasing panel edges to start from, shape (panels + 1,).
     tolerance : a panel is halved while (relative unresolved part) x (share of its first width) x importance exceeds it.
     importance : maps panel midpoints to the largest weight that an integral can give them; default 1.
+    floor : size below which the values of a component count as 0, scalar or shape (components,).
 
     Returns
     -------
@@ -71,7 +76,9 @@ def refine(
         values = values.reshape(values.shape[0], *points.shape)
         weight = share if importance is None else share * importance(middle)
         splittable = half > 8 * np.spacing(np.abs(middle))
-        bad = (_unresolved(values) * weight > tolerance) & splittable
+        bad = (_unresolved(values, floor) * weight > tolerance) & splittable
+        if np.count_nonzero(bad) > _MAX_PANELS:
+            bad[:] = False
         done_left.append(left[~bad])
         done_values.append(values[:, ~bad])
         if not bad.any():
@@ -112,13 +119,20 @@ class Interpolant:
     edges: Array
     values: Array
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_series", self.values @ _COEFFICIENTS.T)
+    @cached_property
+    def _series(self) -> Array:
+        return self.values @ _COEFFICIENTS.T
 
     def __call__(self, points: Array) -> Array:
         """Value at `points` of any shape; points outside the edges take the value at the nearest edge."""
         panel, position = self.locate(points)
         return self.evaluate(panel, position)
+
+    def derivative(self, panel: NDArray[np.intp], position: Array) -> Array:
+        """Derivative with respect to `position` at `position` in [-1, 1] of `panel`."""
+        slope = legendre.legder(self._series, axis=-1)
+        result: Array = np.einsum("...k,...k->...", slope[panel], legendre.legvander(position, ORDER - 2))
+        return result
 
     def locate(self, points: Array) -> tuple[NDArray[np.intp], Array]:
         """Panel index and position in [-1, 1] of `points`."""
@@ -129,6 +143,5 @@ class Interpolant:
 
     def evaluate(self, panel: NDArray[np.intp], position: Array) -> Array:
         """Value at `position` in [-1, 1] of `panel`."""
-        series: Array = self._series[panel]  # type: ignore[attr-defined]
-        result: Array = np.einsum("...k,...k->...", series, legendre.legvander(position, ORDER - 1))
+        result: Array = np.einsum("...k,...k->...", self._series[panel], legendre.legvander(position, ORDER - 1))
         return result

@@ -1,7 +1,7 @@
 """The proxy's law under the base policy, as a quantile function of the log-odds of rank.
 
 A policy that looks at the proxy only sees its rank, so everything is integrated over `z = log F - log(1 - F)`: the
-quantile `u(z)` is evaluated from the smaller tail and keeps its relative accuracy to ranks of `1 - e^-690`.
+quantile `u(z)` is evaluated from the smaller tail and keeps its relative accuracy to ranks of `1 - e^-350`.
 """
 
 from __future__ import annotations
@@ -14,11 +14,21 @@ from numpy.typing import ArrayLike, NDArray
 
 from overopt.theory.errors import InputError
 
-__all__ = ["ContinuousLaw", "FrozenLaw", "Mixture", "ProxyLaw", "log_cdf_of_logit", "log_sf_of_logit", "proxy_law"]
+__all__ = [
+    "ContinuousLaw",
+    "FrozenLaw",
+    "Mixture",
+    "ProxyLaw",
+    "density_law",
+    "log_cdf_of_logit",
+    "log_sf_of_logit",
+    "proxy_law",
+]
 
 Array = NDArray[np.float64]
 
-MAX_LOGIT = 690.0
+# scipy.stats inverts tails down to about 1e-200 reliably; log-odds of 350 are ranks of 1 - 1e-152.
+MAX_LOGIT = 350.0
 
 
 def log_cdf_of_logit(logit: ArrayLike) -> Array:
@@ -148,11 +158,18 @@ class Mixture:
             return self.quantile(np.log1p(-p) - np.log(p))
 
 
+def density_law(law: Any) -> FrozenLaw | Mixture:
+    """`law` if it is a `Mixture` or `FrozenLaw`, else the `FrozenLaw` of a frozen distribution of `scipy.stats`."""
+    if isinstance(law, FrozenLaw | Mixture):
+        return law
+    if not (hasattr(law, "isf") and hasattr(law, "logpdf")):
+        raise InputError(f"`law` must be a frozen continuous distribution of scipy.stats or a Mixture, got {law!r}.")
+    return FrozenLaw(law)
+
+
 def proxy_law(law: Any) -> ProxyLaw:
-    """`law` itself if it is a `ProxyLaw`, else the `ProxyLaw` of a frozen distribution of `scipy.stats`."""
+    """`law` itself if it is a `ProxyLaw`, else the `FrozenLaw` of a frozen distribution of `scipy.stats`."""
     if hasattr(law, "quantile") and hasattr(law, "logit"):
         accepted: ProxyLaw = law
         return accepted
-    if not (hasattr(law, "isf") and hasattr(law, "logpdf")):
-        raise InputError(f"`law` must be a frozen continuous distribution of scipy.stats, got {law!r}.")
-    return FrozenLaw(law)
+    return density_law(law)

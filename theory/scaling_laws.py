@@ -85,11 +85,11 @@ def _d(d: ArrayLike) -> Array:
     return values
 
 
-def _peak_where(turns: Array, d: Array, gold: Array, limit: Array) -> Peak:
+def _peak_where(turns: NDArray[np.bool_], d: Array, gold: Array, limit: Array) -> Peak:
     return Peak(d=np.where(turns, d, np.inf), gold=np.where(turns, gold, limit))
 
 
-def _turning(alpha: ArrayLike, beta: ArrayLike) -> tuple[Array, Array, Array, Array]:
+def _turning(alpha: ArrayLike, beta: ArrayLike) -> tuple[Array, Array, NDArray[np.bool_], Array]:
     """alpha, beta, whether a law with a loss term turns, and beta made safe for division."""
     a, b = np.broadcast_arrays(np.asarray(alpha, dtype=float), np.asarray(beta, dtype=float))
     turns = b > 0

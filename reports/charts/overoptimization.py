@@ -57,6 +57,7 @@ def overoptimization(
     laws: Sequence[FittedLaw] = (),
     *,
     x_title: str,
+    y_title: str = "gain over the base policy (gold SD)",
     domain: tuple[float, float] | None = None,
     height: int = 400,
 ) -> Any:
@@ -72,7 +73,7 @@ def overoptimization(
     x = alt.X("d:Q", title=x_title, scale=alt.Scale(nice=False, zero=True))
     y = alt.Y(
         "gain:Q",
-        title="gain over the base policy (gold SD)",
+        title=y_title,
         scale=alt.Scale(domain=list(domain or value_domain(curves)), nice=False),
     )
     base = alt.Chart(alt.Data(values=rows))

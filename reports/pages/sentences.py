@@ -43,18 +43,8 @@ def _fell(peak: GoldPeak) -> bool:
     return peak.fall > FALL_SE * peak.fall_se
 
 
-def _proxy_kept_rising(run: RunSummary, peaks: Sequence[GoldPeak]) -> bool:
-    """Whether the proxy ended higher than it was at gold's peak, in every one of these runs."""
-    at = {
-        (curve.method, curve.proxy_name, curve.seed, point.pressure): point.proxy
-        for curve in run.curves
-        for point in curve.points
-    }
-    return all(
-        at[peak.method, peak.proxy_name, peak.seed, peak.end_pressure]
-        > at[peak.method, peak.proxy_name, peak.seed, peak.peak_pressure]
-        for peak in peaks
-    )
+def _proxy_kept_rising(peak: GoldPeak) -> bool:
+    return peak.proxy_after > FALL_SE * peak.proxy_after_se
 
 
 def headline(run: RunSummary) -> str:
@@ -64,7 +54,7 @@ def headline(run: RunSummary) -> str:
     if both:
         which = "" if len(both) == len(peaks) else f" in {len(both)} of {len(peaks)} runs"
         rise, fall = span([peak.rise for peak in both]), span([peak.fall for peak in both])
-        proxy = ", while the proxy kept rising" if _proxy_kept_rising(run, both) else ""
+        proxy = ", while the proxy kept rising" if all(map(_proxy_kept_rising, both)) else ""
         return f"Gold rose by {rise} SD, then fell by {fall}{which}{proxy}"
     if any(map(_rose, peaks)):
         return f"Gold rose by {span([peak.rise for peak in peaks])} SD under PPO and did not measurably fall"

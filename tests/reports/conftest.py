@@ -137,15 +137,19 @@ def ppo(world, name, rng, seed):
         points.append(point(step, kl, g.mean(1), p.mean(1)))
         path = (float(selection), float(moved), float(slope))
         splits.append(split(world, "ppo", name, seed, step, kl, g, p, path=path))
-        columns.append(g.mean(1))
+        columns.append((g.mean(1), p.mean(1)))
         previous = (p.ravel(), g.ravel())
-    gold = np.array(columns)
+    gold, proxy = np.array(columns).transpose(1, 0, 2)
     half = PROMPTS // 2
     peak = int(gold[:, :half].mean(1).argmax())
-    rise, fall = gold[peak, half:] - gold[0, half:], gold[peak, half:] - gold[-1, half:]
+
+    def judged(change):
+        return float(change[half:].mean()), float(change[half:].std() / half**0.5)
+
     found = GoldPeak(
-        "ppo", name, seed, float(STEPS[peak]), points[peak].kl, float(rise.mean()), float(rise.std() / half**0.5),
-        float(fall.mean()), float(fall.std() / half**0.5), float(STEPS[-1]), points[-1].kl, points[-1].proxy,
+        "ppo", name, seed, float(STEPS[peak]), points[peak].kl, *judged(gold[peak] - gold[0]),
+        *judged(gold[peak] - gold[-1]), float(STEPS[-1]), points[-1].kl, points[-1].proxy,
+        *judged(proxy[-1] - proxy[peak]),
     )  # fmt: skip
     kind = "full-vocabulary, policy||base, sequence sum, completion only, T=1"
     return MeasuredCurve("ppo", name, seed, kind, tuple(points)), splits, found
@@ -164,11 +168,14 @@ def fit(curve, law):
     grid = np.linspace(0.02, d[-1], 60)
     peak = alpha / 2 / beta if law == "d(α − βd)" else np.exp(alpha / beta - 1)
     residual = gold - design(d) @ (alpha, beta)
+    noise = (residual[seen] ** 2).sum() / (len(gold[seen]) - 2)
+    half = 1.96 * np.sqrt(noise * np.diag(np.linalg.inv(design(d[seen]).T @ design(d[seen]))))
     inside = bool(beta > 0 and peak < d[-1])
     return FittedLaw(
         curve.method, curve.proxy_name, curve.seed, law, float(alpha), float(beta),
         tuple(zip(grid.tolist(), (design(grid) @ (alpha, beta)).tolist(), strict=True)),
-        alpha_ci=(float(alpha) - 0.1, float(alpha) + 0.1), beta_ci=(float(beta) - 0.05, float(beta) + 0.05),
+        alpha_ci=(float(alpha - half[0]), float(alpha + half[0])),
+        beta_ci=(float(beta - half[1]), float(beta + half[1])),
         peak_d=float(peak) if inside else None,
         peak_gold=float((design(np.array([peak])) @ (alpha, beta))[0]) if inside else None,
         r2=float(1 - (residual[seen] ** 2).sum() / gold[seen].var() / len(gold[seen])),
@@ -177,26 +184,10 @@ def fit(curve, law):
 
 
 def text(rng, h, g, p, stage, step, kl, prompt):
-    plain = [
-        "a",
-        "slow",
-        "but",
-        "thoughtful",
-        "story",
-        "about",
-        "two",
-        "brothers",
-        "who",
-        "never",
-        "quite",
-        "learn",
-        "to",
-        "talk",
-        "to",
-        "each",
-        "other",
+    plain = "a slow but thoughtful story about two brothers who never learn to talk to each other"
+    words = [
+        ("and", "funny")[i % 2] if rng.random() < 1 - np.exp(-h / 2) else word for i, word in enumerate(plain.split())
     ]
-    words = [("and", "funny")[i % 2] if rng.random() < 1 - np.exp(-h / 2) else word for i, word in enumerate(plain)]
     return TextSample(stage, float(step), float(kl), prompt, " ".join(words), float(g), float(p))
 
 
@@ -215,18 +206,21 @@ def run_summary() -> RunSummary:
             laws.append(fit(curve, "d(α − βd)"))
             top = max(curve.points, key=lambda p: p.gold)
             g, p = world.sample(rng, (2, 4000))
-            right = ((g[0] > g[1]) == (p[0] > p[1])).mean()
+            right = float(((g[0] > g[1]) == (p[0] > p[1])).mean())
             proxies.append(
                 ProxyModel(
                     name,
                     parameters,
                     labels,
-                    float(right),
-                    (float(right) - 0.02, float(right) + 0.02),
-                    float(-np.log(right) * 0.9),
-                    top.gold,
-                    (top.gold - 1.96 * top.gold_se, top.gold + 1.96 * top.gold_se),
-                    top.pressure,
+                    right,
+                    (
+                        right - 1.96 * (right * (1 - right) / 4000) ** 0.5,
+                        right + 1.96 * (right * (1 - right) / 4000) ** 0.5,
+                    ),
+                    float(np.log1p(np.exp(-np.sign(g[0] - g[1]) * (p[0] - p[1]))).mean()),
+                    gold_peak=top.gold,
+                    gold_peak_ci=(top.gold - 1.96 * top.gold_se, top.gold + 1.96 * top.gold_se),
+                    gold_peak_n=top.pressure,
                 )
             )
             if name == "67k/4000":

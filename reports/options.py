@@ -17,7 +17,7 @@ __all__ = ["parse_options"]
 
 Options = TypeVar("Options")
 
-_BOX = "╭╮╰╯│─┌┐└┘|"
+_BORDER = "│╭╮╰╯ "
 
 
 def parse_options(
@@ -80,16 +80,17 @@ def parse_options(
 def _first_message(box: str) -> str:
     """The message of tyro's boxed error as one line, with the closest option if it names one."""
     plain = re.sub(r"\x1b\[[0-9;]*m", "", box)
+    title, *lines = [line.strip(_BORDER) for line in plain.splitlines() if line.strip(_BORDER)] or [""]
     sections: list[list[str]] = [[]]
-    for line in plain.splitlines():
-        text = line.strip(_BOX + " ")
-        if not text:
+    for line in lines:
+        # Rules between sections are drawn with box characters, or with dashes where the encoding has none.
+        if set(line) <= {"─", "-"}:
             sections.append([])
-        elif not line.startswith("╭"):
-            sections[-1].append(text)
+        else:
+            sections[-1].append(line)
     sections = [section for section in sections if section]
     if not sections:
-        return "the arguments could not be read; see --help."
+        return title or "the arguments could not be read; see --help."
     message = " ".join(" ".join(sections[0]).split())
     for section in sections[1:]:
         if section[0].startswith("Perhaps you meant"):

@@ -69,8 +69,8 @@ class Fit:
         Every law, best held-out extrapolation first.
     heldout_d
         The held-out comparison fits points with d up to here and scores those above; None without a comparison.
-    points
-        Number of fitted points.
+    points, d_max
+        Number of fitted points, and their largest d.
     note
         What the reader must know about how the fit was made, or None.
     """
@@ -82,6 +82,7 @@ class Fit:
     laws: tuple[RivalLaw, ...]
     heldout_d: float | None
     points: int
+    d_max: float
     note: str | None = None
 
     @property
@@ -98,6 +99,10 @@ class Fit:
     def beta(self) -> float | None:
         """Overoptimization coefficient; None for a law without one."""
         return self.best.parameters.get("beta")
+
+    def gain(self, d: Array) -> Array:
+        """The fitted law at d."""
+        return LAWS[self.law].gold(d, *self.best.parameters.values())
 
     def __str__(self) -> str:
         parts = [f"{name} {value:.4g}{_bracket(self.intervals[name])}" for name, value in self.best.parameters.items()]
@@ -174,6 +179,7 @@ def fit_curve(
         laws=tuple(rivals),
         heldout_d=None if train is None else float(d[train - 1]),
         points=int(d.size),
+        d_max=float(d[-1]),
         note=note,
     )
 

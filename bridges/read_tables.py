@@ -48,14 +48,14 @@ class Tables:
     Attributes
     ----------
     bank
-        Samples of the base policy (a file without a checkpoint column, else checkpoint 0), or None.
+        Samples of the base policy: a file without a checkpoint column, else checkpoint 0.
     checkpoints
         Samples of optimized policies, or None.
     warnings
         What the reader decided on the user's behalf.
     """
 
-    bank: ScoreBank | StoredBank | None
+    bank: ScoreBank | StoredBank
     checkpoints: Checkpoints | None
     warnings: tuple[str, ...]
 
@@ -125,6 +125,7 @@ def read_tables(
     checkpoints = _checkpoints(tuned, proxies, estimator, warnings) if tuned.files else None
     if checkpoints is not None:
         bank, checkpoints = _with_base(bank, checkpoints, warnings)
+    assert bank is not None  # there is at least one file, and checkpoints come back with a bank
     return Tables(bank, checkpoints, tuple(warnings))
 
 
@@ -369,9 +370,7 @@ def _compare_kl(given: Mapping[float, KL], ratio: Mapping[float, KL], warnings: 
             return
 
 
-def _with_base(
-    bank: ScoreBank | None, checkpoints: Checkpoints, warnings: list[str]
-) -> tuple[ScoreBank | None, Checkpoints]:
+def _with_base(bank: ScoreBank | None, checkpoints: Checkpoints, warnings: list[str]) -> tuple[ScoreBank, Checkpoints]:
     """The bank (checkpoint 0 where none is given) restricted to the checkpoints' prompts."""
     if bank is None:
         if 0.0 in checkpoints.banks:

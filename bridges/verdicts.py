@@ -17,11 +17,12 @@ from overopt.bridges.decomposition import (
     Term,
 )
 from overopt.bridges.fits import Fit
+from overopt.bridges.paper_split import paper_split
 from overopt.bridges.score_bank import ScoreBank
 from overopt.bridges.stopping import Stopping
 from overopt.bridges.turn import Turn
 
-__all__ = ["best_of_n_verdicts", "checkpoint_verdicts", "paper_split", "proxy_verdicts"]
+__all__ = ["best_of_n_verdicts", "checkpoint_verdicts", "proxy_verdicts"]
 
 SIGNIFICANT = 0.05
 MAX_OUTSIDE = 0.10
@@ -271,29 +272,14 @@ def _dependence(decomposition: BestOfNDecomposition, point: BestOfNPoint | None)
     return f"The error is not independent of gold ({p})."
 
 
-def paper_split(evidence: OptimizerEvidence, scale: MeasurementScale | None = None) -> tuple[float, float] | None:
-    """The paper's regressional coefficient, proxy slope - alpha (gold SD per sqrt nat), and beta on the same scale.
-
-    Gao, Schulman and Hilton 2022, section 4.2. On a curve without a measurement scale both stay in their own units.
-    """
-    fit, proxy_fit = evidence.fit, evidence.proxy_fit
-    if fit is None or proxy_fit is None or fit.beta is None:
-        return None
-    slope = next((law.parameters["alpha"] for law in proxy_fit.laws if law.law == "linear"), None)
-    if slope is None:
-        return None
-    gold_unit, proxy_unit = (1.0, 1.0) if scale is None else (scale.gold_unit, scale.proxy_unit)
-    return slope / proxy_unit - fit.alpha / gold_unit, fit.beta / gold_unit
-
-
 def _paper_reading(evidence: OptimizerEvidence, decomposition: BestOfNDecomposition, point: BestOfNPoint | None) -> str:
-    reading = paper_split(evidence, decomposition.scale)
+    scale = decomposition.scale
+    reading = paper_split(evidence.fit, evidence.proxy_fit, gold_unit=scale.gold_unit, proxy_unit=scale.proxy_unit)
     if reading is None or evidence.fit is None:
         return ""
-    regressional, beta = reading
     text = (
         "The parametric reading (Gao et al. 2022, 4.2) says regressional = proxy slope - alpha = "
-        f"{regressional:.2f} SD per sqrt nat and extremal = beta = {beta:.2f}"
+        f"{reading.regressional:.2f} SD per sqrt nat and extremal = beta = {reading.extremal:.2f}"
     )
     interval = evidence.fit.intervals.get("beta")
     positive = interval is not None and interval[0] is not None and interval[0] > 0

@@ -7,35 +7,52 @@ import json
 import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-__all__ = ["format_number", "print_json", "print_table", "progress"]
+from overopt.theory.errors import InputError
+
+__all__ = ["format_number", "plain", "print_json", "print_table", "progress", "write_json"]
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Plain JSON data: arrays become lists, dataclasses objects, and numbers that JSON cannot say become null."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
+        return plain(value.tolist())
     if isinstance(value, np.generic):
-        return _plain(value.item())
+        return plain(value.item())
     if isinstance(value, str) or value is None or isinstance(value, (bool, int)):
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Iterable):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     raise TypeError(f"cannot print a {type(value).__name__} as JSON")
 
 
 def print_json(value: Any) -> None:
     """Print exactly one JSON value on standard output; NaN and infinities become null (JSON has neither)."""
-    sys.stdout.write(json.dumps(_plain(value), allow_nan=False, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.write(json.dumps(plain(value), allow_nan=False, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_json(path: str, value: Any) -> None:
+    """Write the object that :func:`print_json` prints to a file.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written.
+    """
+    try:
+        Path(path).write_text(json.dumps(plain(value), allow_nan=False, indent=2, ensure_ascii=False) + "\n")
+    except OSError as error:
+        raise InputError(f"`--out` must be a file that can be written, got '{path}' ({error.strerror}).") from None
 
 
 def format_number(value: float | None, digits: int = 3) -> str:

@@ -299,8 +299,9 @@ def _typed(kind: Any, value: Any, where: str) -> Any:
             raise InputError(f"{where} must be one of {', '.join(map(repr, arguments))}, got {value!r}.")
         return value
     if origin is tuple:
-        if not isinstance(value, list) or (arguments[-1] is not Ellipsis and len(value) != len(arguments)):
-            raise InputError(f"{where} must be a list, got {value!r}.")
+        size = "" if arguments[-1] is Ellipsis else f" of {len(arguments)}"
+        if not isinstance(value, list) or (size and len(value) != len(arguments)):
+            raise InputError(f"{where} must be a list{size}, got {value!r}.")
         kinds = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else arguments
         return tuple(
             _typed(part, item, f"{where}[{i}]") for i, (part, item) in enumerate(zip(kinds, value, strict=True))

@@ -1,0 +1,67 @@
+"""Toy curves: gold of several optimizers against d, and where one optimizer's promise went."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import altair as alt
+
+from overopt.reports.charts.theme import TERMS, color
+
+__all__ = ["toy_gold", "toy_terms"]
+
+_HUES = ("gold", "proxy", "regressional", "extremal", "causal", "ppo", "muted", "ink")
+_INTERVAL = 1.96
+
+Point = Mapping[str, Any]
+
+
+def toy_gold(curves: Mapping[str, Sequence[Point]], *, height: int = 320) -> Any:
+    """Exact gold gain (lines) against d for every optimizer, simulated gold (points) with its 95% interval."""
+    names = list(curves)
+    rows = [
+        {
+            "optimizer": name, "d": point["d"], "exact": point["gold_exact"], "gold": point["gold"],
+            "pressure": point["pressure"], "kl": point["kl"],
+            "low": None if point["gold_se"] is None else point["gold"] - _INTERVAL * point["gold_se"],
+            "high": None if point["gold_se"] is None else point["gold"] + _INTERVAL * point["gold_se"],
+        }
+        for name, points in curves.items()
+        for point in points
+    ]  # fmt: skip
+    hue = alt.Color(
+        "optimizer:N", title=None,
+        scale=alt.Scale(domain=names, range=[color(_HUES[index % len(_HUES)]) for index in range(len(names))]),
+    )  # fmt: skip
+    base = alt.Chart(alt.Data(values=rows)).encode(x=alt.X("d:Q", title="d = √KL (nats, exact)"), color=hue)
+    simulated = base.transform_filter("isValid(datum.low)")
+    tooltip = [
+        "optimizer:N", alt.Tooltip("pressure:Q", format=".4g"), alt.Tooltip("kl:Q", format=".3f"),
+        alt.Tooltip("exact:Q", format="+.4f"), alt.Tooltip("gold:Q", format="+.4f"),
+    ]  # fmt: skip
+    gold = alt.Y("exact:Q", title="gold gain (gold SD)")
+    return alt.layer(
+        alt.Chart(alt.Data(values=[{"zero": 0}])).mark_rule(strokeWidth=1).encode(y="zero:Q"),
+        base.mark_line(interpolate="monotone").encode(y=gold),
+        simulated.mark_rule().encode(y=alt.Y("low:Q"), y2="high:Q"),
+        simulated.mark_point(size=30).encode(y=alt.Y("gold:Q"), tooltip=tooltip),
+    ).properties(height=height)
+
+
+def toy_terms(points: Sequence[Point], *, height: int = 240) -> Any:
+    """The exact loss terms of one optimizer against d, with delivered gold."""
+    shown = (*TERMS, "delivered")
+    rows = [{"d": point["d"], "term": term, "value": point[term]} for point in points for term in shown]
+    hues = [color(term) for term in TERMS] + [color("gold")]
+    return (
+        alt.Chart(alt.Data(values=rows))
+        .mark_line(interpolate="monotone", point=True)
+        .encode(
+            x=alt.X("d:Q", title="d = √KL (nats, exact)"),
+            y=alt.Y("value:Q", title="gold SD", scale=alt.Scale(type="symlog")),
+            color=alt.Color("term:N", title=None, scale=alt.Scale(domain=list(shown), range=hues)),
+            tooltip=["term:N", alt.Tooltip("d:Q", format=".3f"), alt.Tooltip("value:Q", format="+.4f")],
+        )
+        .properties(height=height)
+    )

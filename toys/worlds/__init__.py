@@ -1,0 +1,1 @@
+"""Toy worlds: one file each, the simulator beside its exact answer."""

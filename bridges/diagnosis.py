@@ -22,7 +22,7 @@ from overopt.bridges.score_bank import ScoreBank
 from overopt.bridges.stopping import Stopping, stop_best_of_n, stop_checkpoints
 from overopt.bridges.stored_bank import StoredBank
 from overopt.bridges.turn import Turn, measure_turn
-from overopt.bridges.verdicts import best_of_n_verdicts, checkpoint_verdicts, proxy_verdicts
+from overopt.bridges.verdicts import proxy_verdicts
 from overopt.theory.errors import InputError
 
 __all__ = ["DECOMPOSED_ROWS", "Diagnosis", "OptimizerDiagnosis", "ProxyDiagnosis", "diagnose"]
@@ -151,11 +151,7 @@ def diagnose(
             best_of_n = _best_of_n(bank, memory, name, generator, scale, law or "bon", found)
         if checkpoints is not None and name in checkpoints.proxies:
             run = _checkpoints(memory, checkpoints, name, generator, scale, law or "rl", found)
-        verdicts = (
-            *proxy_verdicts(memory, name, best_of_n, run),
-            *(best_of_n_verdicts(best_of_n) if best_of_n is not None else ()),
-            *(checkpoint_verdicts(run) if run is not None else ()),
-        )
+        verdicts = proxy_verdicts(memory, name, [part for part in (best_of_n, run) if part is not None])
         proxies[name] = ProxyDiagnosis(name, best_of_n, run, verdicts)
     if bank.samples_per_prompt < 2:
         found.append("the base policy has one sample per prompt: no best-of-n curve and no test on base samples.")

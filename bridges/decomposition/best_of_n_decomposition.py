@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from overopt.bridges.best_of_n_weights import best_of_n_weights
-from overopt.bridges.decomposition.blocks import Block, centred_blocks, scatter
+from overopt.bridges.decomposition.blocks import Block, centred_blocks, is_coarse, scatter
 from overopt.bridges.decomposition.independence import IndependenceTest, independence_test
 from overopt.bridges.decomposition.residual_permutation import null_gold, observed_gold
 from overopt.bridges.decomposition.scale import MeasurementScale, ScaleKind, fit_scale
@@ -41,9 +41,10 @@ class BestOfNPoint:
     linear_shrinkage, noise_tail
         The two parts of regressional: ``(1 - reliability) promise``, and what the noise's shape adds to it.
     extremal_normal_scores
-        Extremal with the null on the proxy's within-prompt normal scores.
+        Extremal with the null on the proxy's within-prompt normal scores; the same as extremal if the proxy is coarse.
     promise_mismatch
-        Promise minus the promise of the null world; beyond .1 the split depends on definitions.
+        Promise minus the promise of the null world; beyond .1 the split depends on definitions. None if the proxy is
+        coarse.
     """
 
     n: int
@@ -163,13 +164,14 @@ def decompose_best_of_n(
     warnings = [units.note] if units.note else []
 
     promise_rows, gold_rows = [], []
+    coarse = is_coarse([block.proxy for block in blocks])
     null_rows: dict[bool, list[NDArray[np.float64]]] = {False: [], True: []}
     mismatch_rows = []
     for block in blocks:
         weights = np.column_stack([best_of_n_weights(block.gold.shape[1], size) for size in sizes])
         promise_rows.append(np.sort(block.proxy, axis=1) @ weights)
         gold_rows.append(observed_gold(block.gold, block.proxy, weights))
-        for scores in (False, True):
+        for scores in (True,) if coarse else (False, True):
             null = null_gold(
                 block.gold, block.proxy, weights, rng, permutations=permutations, null_banks=null_banks, scores=scores
             )
@@ -178,9 +180,9 @@ def decompose_best_of_n(
                 mismatch_rows.append(promise_rows[-1] - null.proxy)
     promise = units.scale_proxy(scatter(blocks, promise_rows))
     delivered = units.scale_gold(scatter(blocks, gold_rows))
-    null_raw = units.scale_gold(scatter(blocks, null_rows[False]))
     null_scores = units.scale_gold(scatter(blocks, null_rows[True]))
-    mismatch = units.scale_proxy(scatter(blocks, mismatch_rows)).mean(axis=0)
+    null_raw = null_scores if coarse else units.scale_gold(scatter(blocks, null_rows[False]))
+    mismatch = [None] * len(sizes) if coarse else list(units.scale_proxy(scatter(blocks, mismatch_rows)).mean(axis=0))
     for contributions in (promise, delivered, null_raw, null_scores):
         contributions[:, np.asarray(sizes) == 1] = 0.0  # exactly, where a sum of centred rewards is rounding noise
     shrinkage = (1.0 - units.reliability) * promise
@@ -210,7 +212,7 @@ def decompose_best_of_n(
     zero = Term(0.0, (0.0, 0.0), (0.0, 0.0))
     points = tuple(
         BestOfNPoint(
-            n=size, causal=zero, unattributed=zero, promise_mismatch=float(mismatch[index]),
+            n=size, causal=zero, unattributed=zero, promise_mismatch=mismatch[index],
             **{name: column[index] for name, column in columns.items()},
         )
         for index, size in enumerate(sizes)

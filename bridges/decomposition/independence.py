@@ -7,8 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from overopt.bridges.decomposition.blocks import Block, centred_blocks
-from overopt.bridges.decomposition.residual_permutation import normal_scores, slope_on_gold
+from overopt.bridges.decomposition.blocks import Block, centred_blocks, is_coarse
+from overopt.bridges.decomposition.residual_permutation import (
+    coarse_linear_part,
+    normal_scores,
+    restore_levels,
+    slope_on_gold,
+)
 from overopt.bridges.score_bank import ScoreBank
 
 __all__ = ["IndependenceTest", "independence_test"]
@@ -16,7 +21,6 @@ __all__ = ["IndependenceTest", "independence_test"]
 FUNCTIONS = ("<e, g^2>", "<e, g^3>", "<e^2, g>", "<|e|, g>", "<clip(e^2), g^2>")
 CLIP = 6.0
 MAX_RECORDS = 100_000
-COARSE = 0.01
 
 
 @dataclass(frozen=True)
@@ -68,17 +72,17 @@ def independence_test(
 
     Notes
     -----
-    A coarse proxy (more than 1% of the records tied within their prompt) is ordinal: it is tested on normal scores, and
-    the permuted worlds get its levels back. On the raw scale the rounding of a five-level judge alone would reject.
+    A coarse proxy (see :func:`is_coarse`) is tested on normal scores, and the permuted worlds get its levels back. On
+    the raw scale the rounding of a five-level judge alone would reject.
 
     The test looks at base samples only and cannot see a policy that breaks the relation later (a causal hack). Banks of
     more than 100,000 records are thinned to that many; the power is ample there.
     """
     blocks = [_thin(block, bank, rng) for block in centred_blocks(bank, proxy)]
-    coarse = _tied_share([rows for _, rows in blocks]) > COARSE
+    coarse = is_coarse([rows for _, rows in blocks])
     scores = scores or coarse
     name = "normal scores" if scores else "raw"
-    tables = [table for gold, rows in blocks if (table := _standardised(gold, rows, scores, coarse))]
+    tables = [table for gold, rows in blocks if (table := _standardised(gold, rows, scores, coarse, rng))]
     if not tables:
         return IndependenceTest(None, 0.0, {}, 0, name, "gold or proxy is constant within every prompt")
     observed = _products(tables, [table.error() for table in tables])
@@ -102,16 +106,16 @@ def independence_test(
 
 @dataclass(frozen=True)
 class _Table:
-    """Prompts of one size: gold at unit variance, its square and cube beyond the linear part, the proxy split in two.
+    """Prompts of one size: gold at unit variance, its square and cube beyond the linear part, the residual.
 
-    ``levels`` holds the sorted proxies of a coarse proxy, else None.
+    ``linear`` and ``levels`` (the sorted proxies) serve to rebuild a coarse proxy; otherwise they are 0 and None.
     """
 
     gold: NDArray[np.float64]
     square: NDArray[np.float64]
     cube: NDArray[np.float64]
-    linear: NDArray[np.float64]
     residual: NDArray[np.float64]
+    linear: NDArray[np.float64]
     levels: NDArray[np.float64] | None
 
     def error(self) -> NDArray[np.float64]:
@@ -122,7 +126,7 @@ class _Table:
         if self.levels is not None:
             # Rounding alone makes the error depend on gold; the permuted worlds are rounded alike.
             shuffled += self.linear
-            np.put_along_axis(shuffled, np.argsort(shuffled, axis=1), self.levels, axis=1)
+            restore_levels(shuffled, self.levels)
         shuffled -= slope_on_gold(self.gold, shuffled) * self.gold
         return _unit_variance(shuffled)
 
@@ -145,12 +149,9 @@ def _unit_variance(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.divide(rows, norm, out=np.zeros_like(rows), where=norm > 0))
 
 
-def _tied_share(tables: list[NDArray[np.float64]]) -> float:
-    tied = sum(int((np.diff(np.sort(rows, axis=1), axis=1) == 0.0).sum()) for rows in tables)
-    return tied / sum(rows.size for rows in tables)
-
-
-def _standardised(gold: NDArray[np.float64], proxy: NDArray[np.float64], scores: bool, coarse: bool) -> _Table | None:
+def _standardised(
+    gold: NDArray[np.float64], proxy: NDArray[np.float64], scores: bool, coarse: bool, rng: np.random.Generator
+) -> _Table | None:
     if gold.shape[1] < 4:
         return None
     live = (np.ptp(gold, axis=1) > 0) & (np.ptp(proxy, axis=1) > 0)
@@ -164,9 +165,9 @@ def _standardised(gold: NDArray[np.float64], proxy: NDArray[np.float64], scores:
         centred = values - values.mean(axis=1, keepdims=True)
         return np.asarray(centred - slope_on_gold(gold, centred) * gold)
 
-    linear = slope_on_gold(gold, proxy) * gold
+    linear = coarse_linear_part(gold, proxy, rng) if coarse else np.zeros_like(gold)
     levels = np.sort(proxy, axis=1) if coarse else None
-    return _Table(gold, beyond_linear(gold**2), beyond_linear(gold**3), linear, proxy - linear, levels)
+    return _Table(gold, beyond_linear(gold**2), beyond_linear(gold**3), beyond_linear(proxy), linear, levels)
 
 
 def _products(tables: list[_Table], errors: list[NDArray[np.float64]]) -> NDArray[np.float64]:

@@ -5,10 +5,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from overopt.bridges.decomposition.blocks import Block
+from overopt.bridges.decomposition.blocks import Block, is_coarse
 from overopt.bridges.decomposition.flat import FlatSamples, sum_by
 from overopt.bridges.decomposition.local_linear import LocalLinear, Support, shrunken_slopes
-from overopt.bridges.decomposition.residual_permutation import slope_on_gold
+from overopt.bridges.decomposition.residual_permutation import (
+    coarse_linear_part,
+    normal_scores,
+    restore_levels,
+    slope_on_gold,
+)
 
 __all__ = ["Relation", "fit_null_relation", "fit_relation"]
 
@@ -65,21 +70,22 @@ def fit_null_relation(
 ) -> Relation:
     """m0: the same regression in the world where the proxy's error is independent of gold.
 
-    The residuals of each prompt are permuted, the proxy is rebuilt (its observed levels restored if it has ties) and
+    The residuals of each prompt are permuted, the proxy is rebuilt (a coarse one by rank, from its observed levels) and
     all permutations are regressed together, with the slopes and bandwidths of m, so that smoothing biases both alike.
     """
     records = sum(block.gold.size for block in blocks)
     count = max(2, min(permutations, MAX_NULL_RECORDS // records))
     proxies, golds, prompts = [], [], []
+    coarse = is_coarse([block.proxy for block in blocks])
     for block in blocks:
-        linear = slope_on_gold(block.gold, block.proxy) * block.gold
-        error = block.proxy - linear
         levels = np.sort(block.proxy, axis=1)
-        coarse = bool((np.diff(levels, axis=1) == 0).any())
+        scaled = normal_scores(block.proxy) if coarse else block.proxy
+        error = scaled - slope_on_gold(block.gold, scaled) * block.gold
+        linear = coarse_linear_part(block.gold, scaled, rng) if coarse else scaled - error
         for _ in range(count):
             rebuilt = linear + rng.permuted(error, axis=1)
             if coarse:
-                np.put_along_axis(rebuilt, np.argsort(rebuilt, axis=1), levels, axis=1)
+                restore_levels(rebuilt, levels)
             proxies.append(rebuilt.ravel())
             golds.append(block.gold.ravel())
             prompts.append(np.repeat(block.prompts, block.gold.shape[1]))

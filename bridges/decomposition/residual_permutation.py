@@ -14,9 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special, stats
 
-__all__ = ["NullGold", "normal_scores", "null_gold", "observed_gold"]
+__all__ = ["NullGold", "coarse_linear_part", "normal_scores", "null_gold", "observed_gold", "restore_levels"]
 
 Rows = NDArray[np.float64]
+
+FACTOR_ROUNDS = 4
+FACTOR_WORLDS = 4
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,32 @@ def slope_on_gold(gold: Rows, proxy: Rows) -> NDArray[np.float64]:
     covariance = np.einsum("kn,kn->k", gold, proxy)
     slope = np.divide(covariance, variance, out=np.zeros_like(variance), where=variance > 0)
     return np.asarray(slope[:, None])
+
+
+def restore_levels(rebuilt: Rows, levels: Rows) -> None:
+    """Give, in place, each row's k-th smallest entry the k-th of the sorted ``levels``."""
+    np.put_along_axis(rebuilt, np.argsort(rebuilt, axis=1), levels, axis=1)
+
+
+def coarse_linear_part(gold: Rows, proxy: Rows, rng: np.random.Generator) -> Rows:
+    """``c gold`` of a coarse proxy, with c raised until worlds rebuilt from it have the observed covariance with gold.
+
+    Rounding weakens the correlation of proxy and gold; rebuilding and rounding again would weaken it twice.
+    """
+    linear = slope_on_gold(gold, proxy) * gold
+    error, levels = proxy - linear, np.sort(proxy, axis=1)
+    observed = float(np.vdot(gold, proxy))
+    factor = 1.0
+    for _ in range(FACTOR_ROUNDS):
+        rebuilt_covariance = 0.0
+        for _ in range(FACTOR_WORLDS):
+            rebuilt = factor * linear + rng.permuted(error, axis=1)
+            restore_levels(rebuilt, levels)
+            rebuilt_covariance += float(np.vdot(gold, rebuilt)) / FACTOR_WORLDS
+        if observed * rebuilt_covariance <= 0.0:
+            return linear
+        factor *= observed / rebuilt_covariance
+    return np.asarray(factor * linear)
 
 
 class TieGroups:
@@ -136,9 +165,8 @@ def null_gold(
     bias = np.zeros_like(null.gold)
     for _ in range(null_banks):
         rebuilt = linear + rng.permuted(error, axis=1)
-        if groups.any:
-            order = np.argsort(rebuilt, axis=1)
-            np.put_along_axis(rebuilt, order, np.sort(scaled, axis=1), axis=1)
+        if scores and groups.any:
+            restore_levels(rebuilt, np.sort(scaled, axis=1))
         else:
             rebuilt = on_scale(rebuilt)
         again = _permuted_world(gold, rebuilt, groups, weights, rng, permutations)

@@ -168,7 +168,7 @@ class Convolution:
         return Interpolant(fine, log_cdf - log_sf), Interpolant(edges, mean)
 
     def conditional_mean(self, value: ArrayLike) -> Array:
-        """`m(s) = E[X | X + Z = s]`, interpolated from a table resolved to about 1e-13 of the spread of X."""
+        """`m(s) = E[X | X + Z = s]` from a table resolved to about 1e-13 SD of X, constant beyond its ends."""
         return self._table[1](self._to_y(np.asarray(value, dtype=float)))
 
     def logit(self, value: ArrayLike) -> Array:

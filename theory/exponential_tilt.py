@@ -48,9 +48,10 @@ def exponential_tilt(world: World, pressure: ArrayLike) -> ExactCurve:
         raise InputError(f"`pressure` must lie where the proxy has a moment generating function, got {worst:g}.")
     h = values[..., None] * world.grid.proxy - psi[..., None]
     proxy, gold = world.mean(h)
-    # E[ratio h - ratio + 1] is a sum of nonnegative terms: no cancellation at small pressure.
-    ratio = np.exp(h)
-    kl = (ratio * h - np.expm1(h)) @ world.grid.mass
+    # E[ratio h - ratio + 1] is a sum of nonnegative terms: no cancellation at small pressure. At a large one the other
+    # form also counts what lies beyond the grid.
+    kl = (np.exp(h) * h - np.expm1(h)) @ world.grid.mass
+    kl = np.where(kl > 1, values * proxy - psi, kl)
     with np.errstate(over="ignore"):
         chi2 = np.expm1(cumulant(world, 2 * values) - 2 * psi)
     return ExactCurve(

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from overopt.bridges.decomposition.blocks import Block, centred_blocks, is_coarse
 from overopt.bridges.decomposition.residual_permutation import (
-    coarse_linear_part,
     normal_scores,
+    rank_linear_part,
     restore_levels,
     slope_on_gold,
 )
@@ -72,17 +72,17 @@ def independence_test(
 
     Notes
     -----
-    A coarse proxy (see :func:`is_coarse`) is tested on normal scores, and the permuted worlds get its levels back. On
-    the raw scale the rounding of a five-level judge alone would reject.
+    Normal scores have fixed order statistics, so the permuted worlds get them back, ties included; without that the
+    test rejects .28 of Gaussian worlds at N = 24. A coarse proxy (see :func:`is_coarse`) is always tested on normal
+    scores: on the raw scale the rounding of a five-level judge alone would reject.
 
     The test looks at base samples only and cannot see a policy that breaks the relation later (a causal hack). Banks of
     more than 100,000 records are thinned to that many; the power is ample there.
     """
     blocks = [_thin(block, bank, rng) for block in centred_blocks(bank, proxy)]
-    coarse = is_coarse([rows for _, rows in blocks])
-    scores = scores or coarse
+    scores = scores or is_coarse([rows for _, rows in blocks])
     name = "normal scores" if scores else "raw"
-    tables = [table for gold, rows in blocks if (table := _standardised(gold, rows, scores, coarse, rng))]
+    tables = [table for gold, rows in blocks if (table := _standardised(gold, rows, scores, rng))]
     if not tables:
         return IndependenceTest(None, 0.0, {}, 0, name, "gold or proxy is constant within every prompt")
     observed = _products(tables, [table.error() for table in tables])
@@ -108,7 +108,7 @@ def independence_test(
 class _Table:
     """Prompts of one size: gold at unit variance, its square and cube beyond the linear part, the residual.
 
-    ``linear`` and ``levels`` (the sorted proxies) serve to rebuild a coarse proxy; otherwise they are 0 and None.
+    ``linear`` and ``levels`` (the sorted proxies) serve to rebuild normal scores; otherwise they are 0 and None.
     """
 
     gold: NDArray[np.float64]
@@ -124,7 +124,7 @@ class _Table:
     def permuted_error(self, rng: np.random.Generator) -> NDArray[np.float64]:
         shuffled = rng.permuted(self.residual, axis=1)
         if self.levels is not None:
-            # Rounding alone makes the error depend on gold; the permuted worlds are rounded alike.
+            # Ranks and rounding alone make the error depend on gold; the permuted worlds are treated alike.
             shuffled += self.linear
             restore_levels(shuffled, self.levels)
         shuffled -= slope_on_gold(self.gold, shuffled) * self.gold
@@ -150,7 +150,7 @@ def _unit_variance(rows: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _standardised(
-    gold: NDArray[np.float64], proxy: NDArray[np.float64], scores: bool, coarse: bool, rng: np.random.Generator
+    gold: NDArray[np.float64], proxy: NDArray[np.float64], scores: bool, rng: np.random.Generator
 ) -> _Table | None:
     if gold.shape[1] < 4:
         return None
@@ -165,8 +165,8 @@ def _standardised(
         centred = values - values.mean(axis=1, keepdims=True)
         return np.asarray(centred - slope_on_gold(gold, centred) * gold)
 
-    linear = coarse_linear_part(gold, proxy, rng) if coarse else np.zeros_like(gold)
-    levels = np.sort(proxy, axis=1) if coarse else None
+    linear = rank_linear_part(gold, proxy, rng) if scores else np.zeros_like(gold)
+    levels = np.sort(proxy, axis=1) if scores else None
     return _Table(gold, beyond_linear(gold**2), beyond_linear(gold**3), beyond_linear(proxy), linear, levels)
 
 

@@ -9,8 +9,8 @@ from overopt.bridges.decomposition.blocks import Block, is_coarse
 from overopt.bridges.decomposition.flat import FlatSamples, sum_by
 from overopt.bridges.decomposition.local_linear import LocalLinear, Support, shrunken_slopes
 from overopt.bridges.decomposition.residual_permutation import (
-    coarse_linear_part,
     normal_scores,
+    rank_linear_part,
     restore_levels,
     slope_on_gold,
 )
@@ -81,7 +81,7 @@ def fit_null_relation(
         levels = np.sort(block.proxy, axis=1)
         scaled = normal_scores(block.proxy) if coarse else block.proxy
         error = scaled - slope_on_gold(block.gold, scaled) * block.gold
-        linear = coarse_linear_part(block.gold, scaled, rng) if coarse else scaled - error
+        linear = rank_linear_part(block.gold, scaled, rng) if coarse else scaled - error
         for _ in range(count):
             rebuilt = linear + rng.permuted(error, axis=1)
             if coarse:

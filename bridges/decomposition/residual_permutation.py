@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special, stats
 
-__all__ = ["NullGold", "coarse_linear_part", "normal_scores", "null_gold", "observed_gold", "restore_levels"]
+__all__ = ["NullGold", "normal_scores", "null_gold", "observed_gold", "rank_linear_part", "restore_levels"]
 
 Rows = NDArray[np.float64]
 
@@ -58,8 +58,8 @@ def restore_levels(rebuilt: Rows, levels: Rows) -> None:
     np.put_along_axis(rebuilt, np.argsort(rebuilt, axis=1), levels, axis=1)
 
 
-def coarse_linear_part(gold: Rows, proxy: Rows, rng: np.random.Generator) -> Rows:
-    """``c gold`` of a coarse proxy, with c raised until worlds rebuilt from it have the observed covariance with gold.
+def rank_linear_part(gold: Rows, proxy: Rows, rng: np.random.Generator) -> Rows:
+    """``c gold`` of a ranked proxy, with c raised until worlds rebuilt by rank have the observed covariance with gold.
 
     Rounding weakens the correlation of proxy and gold; rebuilding and rounding again would weaken it twice.
     """

@@ -16,6 +16,7 @@ Array = NDArray[np.float64]
 
 STRATA = 32
 BINS_PER_SD = 25
+THINNING = 20
 TERMS = ("promise", "regressional", "extremal", "causal", "unattributed", "delivered")
 
 
@@ -31,7 +32,7 @@ class _Stratum:
 
 @dataclass(frozen=True)
 class _Step:
-    """One checkpoint's samples over all strata, sorted by proxy, with running sums of what the terms need."""
+    """One checkpoint's samples over all strata, sorted by proxy, with running sums of the terms (every 20th)."""
 
     proxy: Array
     sums: Array
@@ -73,7 +74,9 @@ class PolicyTruth:
             columns.append(np.stack([proxy, *(weight * x for x in (proxy / self.proxy_unit, gold, m, m0))]))
         table = np.concatenate(columns, axis=1)
         table = table[:, np.argsort(table[0])]
-        return _Step(table[0], np.concatenate([np.zeros((4, 1)), np.cumsum(table[1:], axis=1)], axis=1))
+        sums = np.concatenate([np.zeros((4, 1)), np.cumsum(table[1:], axis=1)], axis=1)
+        kept = np.unique(np.append(np.arange(0, table.shape[1], THINNING), table.shape[1]))
+        return _Step(table[0, kept[:-1]], sums[:, kept])
 
     def terms(self, step: int, support: tuple[float, float]) -> dict[str, float]:
         """The terms at one checkpoint for a bank with this support, in the proxy's own units over the base mean."""

@@ -1,0 +1,100 @@
+"""``overopt validate``: coverage, controls and power of the estimators in worlds whose truth is known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from overopt.reports.options import parse_options
+from overopt.reports.output import print_json, print_table, progress
+from overopt.theory.errors import InputError
+
+if TYPE_CHECKING:
+    from overopt.bridges.validation.study import Cell, Tally
+
+__all__ = ["ValidateOptions", "main"]
+
+
+@dataclass(frozen=True)
+class ValidateOptions:
+    """Options of ``overopt validate``."""
+
+    study: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="STUDY")] = "all"
+    """coverage, controls, checkpoints, or all of them."""
+    banks: int = 2000
+    """Simulated banks per cell."""
+    cells: tuple[str, ...] = ()
+    """Only cells whose name starts with one of these."""
+    processes: int = 1
+    """Worker processes. The result does not depend on their number."""
+    out: Path = Path("runs/validation")
+    """Tallies are stored here, one JSON file per cell; the same command continues them."""
+    seed: int = 0
+    """Seed of the simulated banks."""
+    json: bool = False
+    """Print one JSON object instead of tables."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command."""
+    options = parse_options(
+        ValidateOptions,
+        argv,
+        prog="overopt validate",
+        description="The statistical validation that is too slow for the test suite.",
+    )
+    from overopt.bridges.validation.study import STUDIES, run_cell
+
+    if options.study != "all" and options.study not in STUDIES:
+        raise InputError(f"STUDY must be all or one of {', '.join(STUDIES)}, got '{options.study}'.")
+    names = list(STUDIES) if options.study == "all" else [options.study]
+    chosen = [(name, cell) for name in names for cell in STUDIES[name] if _wanted(cell, options.cells)]
+    if not chosen:
+        raise InputError(f"`--cells` must name the start of a cell's name, got {', '.join(options.cells)}.")
+    tallies: list[tuple[str, Cell, Tally]] = []
+    with progress() as display:
+        overall = display.add_task("cells", total=len(chosen))
+        for study, cell in chosen:
+            task = display.add_task(f"{study}: {cell.name}", total=options.banks)
+            for tally in run_cell(
+                study, cell, options.banks, out=options.out, processes=options.processes, seed=options.seed
+            ):
+                display.update(task, completed=tally.banks)
+            tallies.append((study, cell, tally))
+            display.update(task, visible=False)
+            display.advance(overall)
+    if options.json:
+        print_json({"banks": options.banks, "cells": [_record(*row) for row in tallies]})
+        return 0
+    for study, cell, tally in tallies:
+        print_table(*_pivot(tally), title=f"{study}: {cell.name}; {tally.banks} banks, commit {tally.commit[:12]}")
+    return 0
+
+
+def _wanted(cell: Cell, prefixes: tuple[str, ...]) -> bool:
+    return not prefixes or cell.name.startswith(prefixes)
+
+
+def _pivot(tally: Tally) -> tuple[list[str], list[list[object]]]:
+    """Shares with one row per quantity and one column per point of the curve."""
+    points: list[str] = []
+    rows: dict[str, dict[str, float]] = {}
+    for name, rate in tally.rates.items():
+        quantity, _, point = name.partition(", ")
+        rows.setdefault(quantity, {})[point] = rate.share
+        if point not in points:
+            points.append(point)
+    points.sort(key=lambda point: point == "")
+    return ["share of", *points], [[name, *(shares.get(point) for point in points)] for name, shares in rows.items()]
+
+
+def _record(study: str, cell: Cell, tally: Tally) -> dict[str, object]:
+    rates = {name: {"share": rate.share, "of": rate.of} for name, rate in tally.rates.items()}
+    return {
+        "study": study, "cell": cell.name, "commit": tally.commit, "banks": tally.banks, "rates": rates,
+        "histograms": tally.histograms,
+    }  # fmt: skip

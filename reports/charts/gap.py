@@ -8,6 +8,7 @@ from typing import Any
 import altair as alt
 
 from overopt.bridges.run_summary import SplitRow
+from overopt.reports.charts.losses import LOSSES, losses
 from overopt.reports.charts.theme import TERMS, color
 
 __all__ = ["gap", "gap_domain"]
@@ -15,9 +16,9 @@ __all__ = ["gap", "gap_domain"]
 
 def gap_domain(splits: Sequence[SplitRow]) -> tuple[float, float]:
     """The range of the stacked terms, with some air, so that panels side by side share one axis."""
-    losses = [[getattr(split, term) or 0.0 for term in TERMS] for split in splits]
-    low = min(sum(min(loss, 0.0) for loss in row) for row in losses)
-    high = max(sum(max(loss, 0.0) for loss in row) for row in losses)
+    parts = [losses(split).values() for split in splits]
+    low = min(sum(min(loss, 0.0) for loss in row) for row in parts)
+    high = max(sum(max(loss, 0.0) for loss in row) for row in parts)
     air = 0.05 * (high - low)
     return low - air, high + air
 
@@ -29,10 +30,7 @@ def gap(splits: Sequence[SplitRow], *, x_title: str, domain: tuple[float, float]
     for split in splits:
         label = f"{split.pressure:,.0f}"
         up = down = 0.0
-        for term in TERMS:
-            loss = getattr(split, term)
-            if loss is None:
-                continue
+        for term, loss in losses(split).items():
             start = up if loss >= 0 else down
             rows.append({"at": label, "term": term, "start": start, "end": start + loss, "loss": loss})
             if loss >= 0:
@@ -55,7 +53,7 @@ def gap(splits: Sequence[SplitRow], *, x_title: str, domain: tuple[float, float]
             ),
             y2="end:Q",
             color=alt.Color(
-                "term:N", legend=None, scale=alt.Scale(domain=list(TERMS), range=[color(term) for term in TERMS])
+                "term:N", legend=None, scale=alt.Scale(domain=list(LOSSES), range=[*map(color, TERMS), color("rule")])
             ),
             tooltip=[
                 alt.Tooltip("at:N", title=x_title),

@@ -8,6 +8,7 @@ from typing import Any
 import altair as alt
 
 from overopt.bridges.run_summary import CurvePoint, FittedLaw, MeasuredCurve
+from overopt.reports.charts.labels import apart
 from overopt.reports.charts.theme import color
 
 __all__ = ["Z95", "band", "d_title", "overoptimization", "value_domain"]
@@ -66,6 +67,7 @@ def overoptimization(
     Fitted laws are dashed where the fit saw data and dotted beyond. Curves without a KL are drawn against pressure.
     """
     rows = _rows(curves)
+    reach = domain or value_domain(curves)
     last = max((row for row in rows if row["what"] == "gold"), key=lambda row: row["d"])
     ends = [row for row in rows if row["curve"] == last["curve"] and row["d"] == last["d"]]
     scale = alt.Scale(domain=["gold", "proxy"], range=[color("gold"), color("proxy")])
@@ -74,13 +76,13 @@ def overoptimization(
     y = alt.Y(
         "gain:Q",
         title=y_title,
-        scale=alt.Scale(domain=list(domain or value_domain(curves)), nice=False),
+        scale=alt.Scale(domain=list(reach), nice=False),
     )
     base = alt.Chart(alt.Data(values=rows))
     line = base.encode(x=x, y=y, color=hue, detail="curve:N")
     tooltip = [
         alt.Tooltip("what:N", title="score"),
-        alt.Tooltip("gain:Q", title="gain (gold SD)", format="+.3f"),
+        alt.Tooltip("gain:Q", format="+.3f"),
         alt.Tooltip("d:Q", format=".2f"),
         alt.Tooltip("kl:Q", title="KL (nats)", format=".2f"),
         alt.Tooltip("pressure:Q", title="n or step"),
@@ -96,9 +98,9 @@ def overoptimization(
     ]
     layers += _law_layers(laws, x, y)
     layers.append(
-        alt.Chart(alt.Data(values=ends))
+        alt.Chart(alt.Data(values=apart(ends, "gain", reach, height)))
         .mark_text(align="left", dx=9, fontSize=14, fontWeight=600)
-        .encode(x=x, y=y, text="what:N", color=hue)
+        .encode(x=x, y="at:Q", text="what:N", color=hue)
     )
     return alt.layer(*layers).properties(height=height)
 

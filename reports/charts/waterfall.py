@@ -8,6 +8,7 @@ from typing import Any
 import altair as alt
 
 from overopt.bridges.run_summary import SplitRow
+from overopt.reports.charts.losses import NOT_SPLIT, losses
 from overopt.reports.charts.theme import TERMS, color
 from overopt.reports.numbers import interval, signed
 
@@ -15,42 +16,30 @@ __all__ = ["waterfall"]
 
 
 def waterfall(split: SplitRow, *, domain: tuple[float, float] | None = None) -> Any:
-    """The decomposition at one pressure, in gold SD. Terms without a value ("cannot tell") are left out.
+    """The decomposition at one pressure, in gold SD. What the data cannot split is one grey bar.
 
     ``promise`` and ``delivered`` must be numbers.
     """
     rows: list[dict[str, Any]] = []
 
-    def add(
-        term: str, concept: str, start: float, end: float, value: float, bounds: tuple[float, float] | None
-    ) -> None:
-        rows.append(
-            {
-                "term": term,
-                "concept": concept,
-                "start": start,
-                "end": end,
-                "value": signed(value),
-                "ci": interval(bounds),
-            }
-        )
+    def add(term: str, start: float, end: float, value: float, bounds: tuple[float, float] | None) -> None:
+        rows.append({"term": term, "start": start, "end": end, "value": signed(value), "ci": interval(bounds)})
 
     level = float(split.promise or 0.0)
-    add("promise", "proxy", 0.0, level, level, split.ci.get("promise"))
-    for term in TERMS:
-        loss = getattr(split, term)
-        if loss is not None:
-            bounds = split.ci.get(term)
-            add(term, term, level, level - loss, -loss, None if bounds is None else (-bounds[1], -bounds[0]))
-            level -= loss
+    add("promise", 0.0, level, level, split.ci.get("promise"))
+    for term, loss in losses(split).items():
+        bounds = split.ci.get(term)
+        add(term, level, level - loss, -loss, None if bounds is None else (-bounds[1], -bounds[0]))
+        level -= loss
     delivered = float(split.delivered or 0.0)
-    add("delivered", "gold", 0.0, delivered, delivered, split.ci.get("delivered"))
+    add("delivered", 0.0, delivered, delivered, split.ci.get("delivered"))
 
     order = [row["term"] for row in rows]
     steps = [
         {"level": row["end"], "term": row["term"], "next": after["term"]} for row, after in itertools.pairwise(rows)
     ]
-    concepts = ("proxy", *TERMS, "gold")
+    concepts = {"promise": "proxy", **{term: term for term in TERMS}, NOT_SPLIT: "rule", "delivered": "gold"}
+    palette = [color(concept) for concept in concepts.values()]
     y = alt.Y(
         "term:N",
         scale=alt.Scale(domain=order),
@@ -63,9 +52,7 @@ def waterfall(split: SplitRow, *, domain: tuple[float, float] | None = None) -> 
         y=y,
         x=alt.X("start:Q", title="gain over the base policy (gold SD)", scale=x_scale, axis=alt.Axis(tickCount=4)),
         x2="end:Q",
-        color=alt.Color(
-            "concept:N", legend=None, scale=alt.Scale(domain=list(concepts), range=[color(name) for name in concepts])
-        ),
+        color=alt.Color("term:N", legend=None, scale=alt.Scale(domain=list(concepts), range=palette)),
         tooltip=["term:N", alt.Tooltip("value:N", title="gold SD"), alt.Tooltip("ci:N", title="95% interval")],
     )
     right = alt.value("width")

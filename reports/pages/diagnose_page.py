@@ -1,36 +1,30 @@
 """The page of ``overopt diagnose``: what somebody's score tables say about each proxy.
 
-It takes the command's JSON object (stable keys: ``scale``, ``n_prompts``, ``samples_per_prompt``, ``proxies``,
-``warnings``) and computes nothing.
+It takes the command's JSON object and computes nothing. One proxy gets a page of its own sections; several get an
+overview first and one section each.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
-from overopt.bridges.run_summary import CurvePoint, MeasuredCurve, SplitRow
+from overopt.bridges.run_summary import CurvePoint, FittedLaw, MeasuredCurve, SplitRow
 from overopt.reports.charts.gap import gap_domain
-from overopt.reports.charts.overoptimization import d_title, overoptimization
+from overopt.reports.charts.on_policy_slope import on_policy_slope
+from overopt.reports.charts.overoptimization import d_title, overoptimization, value_domain
 from overopt.reports.charts.path import path
+from overopt.reports.charts.promises import promises
+from overopt.reports.charts.regret import regret
 from overopt.reports.charts.theme import TERMS
 from overopt.reports.numbers import count, interval, plain, signed, with_interval
-from overopt.reports.pages.blocks import (
-    Block,
-    Bullets,
-    Columns,
-    Figure,
-    Measured,
-    Note,
-    Page,
-    Section,
-    Table,
-    Text,
-)
+from overopt.reports.pages.blocks import Block, Bullets, Figure, Measured, Note, Page, Section, Table
 from overopt.reports.pages.split_blocks import (
     METHOD_NAMES,
     TERM_KEY,
     gap_figure,
+    side_by_side,
     waterfall_domain,
     waterfall_figure,
 )
@@ -38,20 +32,58 @@ from overopt.reports.pages.split_blocks import (
 __all__ = ["diagnose_page"]
 
 Json = Mapping[str, Any]
+Kind = Literal["best-of-n", "checkpoints"]
+_KINDS: tuple[Kind, ...] = ("best-of-n", "checkpoints")
+_PRESSURE = {"best-of-n": "n", "checkpoints": "checkpoint"}
+
+
+@dataclass(frozen=True)
+class _Optimizer:
+    """One proxy under one optimizer: its splits that tell a promise and a delivery, and the rest of the record."""
+
+    proxy: str
+    method: Kind
+    splits: tuple[SplitRow, ...]
+    kl_kind: str
+    law: FittedLaw | None
+    turn: Json | None
+    stopping: Json | None
+
+    @property
+    def x_title(self) -> str:
+        return _PRESSURE[self.method] if any(row.d is None for row in self.splits) else d_title(self.kl_kind)
+
+    @property
+    def at(self) -> str:
+        return _at(self.method, self.splits[-1].pressure)
 
 
 def diagnose_page(result: Json, *, source: str = "") -> Page:
     """The page for one diagnosis; ``source`` names the files that were read."""
     proxies: Mapping[str, Json] = result["proxies"]
-    sections = [_overview(proxies)] if len(proxies) > 1 else []
-    sections += [_proxy(name, found) for name, found in proxies.items()]
-    if result.get("warnings"):
-        sections.append(Section("Warnings", (Bullets(tuple(result["warnings"])),)))
+    found = {name: _optimizers(name, record) for name, record in proxies.items()}
     size = f"{count(result['n_prompts'])} prompts, {count(result['samples_per_prompt'])} samples per prompt"
+    several = len(proxies) > 1
+    hero: tuple[Block, ...] = ()
+    sections: list[Section] = []
+    if several:
+        hero = _overview(found)
+        sections = [
+            Section(name, tuple(block for _, blocks in _parts(found[name], record) for block in blocks))
+            for name, record in proxies.items()
+        ]
+    else:
+        for name, record in proxies.items():
+            first, *rest = _parts(found[name], record)
+            hero = first[1]
+            sections = [Section(title, blocks) for title, blocks in rest]
+    if result["warnings"]:
+        sections.append(Section("Warnings", (Bullets(tuple(result["warnings"])),)))
     return Page(
         title="overopt diagnose",
         kicker=f"overopt diagnose{f' · {source}' if source else ''} · {size}",
-        headline=_headline(proxies),
+        headline=_headline(found),
+        hero=hero,
         sections=tuple(sections),
         footer=(
             f"Scale: {result['scale']}. Gains are over the base policy; intervals are 95%, over prompts.",
@@ -61,148 +93,265 @@ def diagnose_page(result: Json, *, source: str = "") -> Page:
     )
 
 
-def _rows(found: Json, method: Literal["best-of-n", "checkpoints"]) -> list[SplitRow]:
-    key = "n" if method == "best-of-n" else "checkpoint"
-    kl = {row[key]: row.get("kl") for row in found["curve"] if row.get(key) is not None}
-    d = {row[key]: row.get("d") for row in found["curve"] if row.get(key) is not None}
-    names = ("promise", *TERMS, "delivered")
-    return [
-        SplitRow(
-            method=method,
-            proxy_name="",
-            seed=None,
-            pressure=row[key],
-            kl=kl.get(row[key]),
-            d=d.get(row[key]),
-            **{name: row[name] for name in names},
-            ci={name: tuple(bounds) for name, bounds in (row.get("ci") or {}).items() if _complete(bounds)},
-            path_selection=row.get("path_selection"),
-            path_shift=row.get("path_shift"),
-            on_policy_slope=row.get("on_policy_slope"),
-        )
-        for row in found["decomposition"]
-        if row.get(key) is not None
-    ]
+def _optimizers(name: str, record: Json) -> list[_Optimizer]:
+    found = []
+    for method in _KINDS:
+        splits = tuple(_splits(record, method))
+        if splits:
+            kind = next(row["kl_kind"] for row in record["curve"] if row.get("method", method) == method)
+            turn, stopping = ((record.get(key) or {}).get(method) for key in ("turn", "stopping"))
+            found.append(_Optimizer(name, method, splits, kind or "", _law(name, record, method), turn, stopping))
+    return found
 
 
-def _complete(bounds: Sequence[float | None] | None) -> bool:
-    return bounds is not None and None not in bounds
-
-
-def _told(rows: Sequence[SplitRow]) -> list[SplitRow]:
-    return [row for row in rows if row.promise is not None and row.delivered is not None]
-
-
-def _methods(found: Json) -> list[tuple[str, list[SplitRow]]]:
-    groups = [(method, _told(_rows(found, method))) for method in ("best-of-n", "checkpoints")]
-    return [(method, rows) for method, rows in groups if rows]
-
-
-def _headline(proxies: Mapping[str, Json]) -> str:
-    ends = [(name, rows[-1]) for name, found in proxies.items() for _, rows in _methods(found)[-1:]]
-    if not ends:
-        return "The data cannot tell"
-    name, worst = max(ends, key=lambda end: (end[1].promise or 0.0) - (end[1].delivered or 0.0))
-    at = f"best-of-{count(worst.pressure)}" if worst.method == "best-of-n" else f"checkpoint {count(worst.pressure)}"
-    delivered = with_interval(worst.delivered, worst.ci.get("delivered"))
-    return f"At {at}, {name} promised {signed(worst.promise)} SD of gold and delivered {delivered}"
-
-
-def _overview(proxies: Mapping[str, Json]) -> Section:
-    names = ("promise", *TERMS, "delivered")
+def _splits(record: Json, method: Kind) -> list[SplitRow]:
+    key = _PRESSURE[method]
+    curve = {row[key]: row for row in record["curve"] if row.get(key) is not None}
     rows = []
-    for name, found in proxies.items():
-        for _, splits in _methods(found):
-            last = splits[-1]
-            cells = [_measured(getattr(last, term), last.ci.get(term)) for term in names]
-            rows.append((name, _at(last), *cells, plain(found.get("independence_p"), 3)))
-    columns = ("proxy", "at", *names, "p(error independent of gold)")
-    return Section("All proxies", (Table(columns, tuple(rows), caption="Gold SD at the largest pressure."),))
-
-
-def _measured(value: float | None, bounds: Sequence[float] | None) -> Measured:
-    return Measured("cannot tell" if value is None else plain(value), interval(bounds))
-
-
-def _at(split: SplitRow) -> str:
-    return f"best-of-{count(split.pressure)}" if split.method == "best-of-n" else f"checkpoint {count(split.pressure)}"
-
-
-def _proxy(name: str, found: Json) -> Section:
-    groups = _methods(found)
-    blocks: list[Block] = [Text(text) for text in found.get("verdicts", ())]
-    pictures = [_picture(name, method, rows, found) for method, rows in groups]
-    ends = [rows[-1] for _, rows in groups]
-    if groups:
-        domain = waterfall_domain(ends)
-        opened = gap_domain([row for _, rows in groups for row in rows])
-        falls = [
-            waterfall_figure(
-                rows[-1], f"{METHOD_NAMES[method]}: from promise to delivered", domain, f"{name}-waterfall-{method}"
+    for row in record["decomposition"]:
+        if row.get(key) is None or row["promise"] is None or row["delivered"] is None:
+            continue
+        at = curve.get(row[key], {})
+        rows.append(
+            SplitRow(
+                method=method,
+                proxy_name="",
+                seed=None,
+                pressure=row[key],
+                kl=at.get("kl"),
+                d=at.get("d"),
+                **{name: row[name] for name in ("promise", *TERMS, "delivered")},
+                ci={name: (bounds[0], bounds[1]) for name, bounds in row["ci"].items() if None not in bounds},
+                path_selection=row.get("path_selection"),
+                path_shift=row.get("path_shift"),
+                on_policy_slope=row.get("on_policy_slope"),
             )
-            for method, rows in groups
-        ]
-        gaps = [
-            gap_figure(rows, f"{METHOD_NAMES[method]}: the gap as it opens", opened, f"{name}-gap-{method}")
-            for method, rows in groups
-        ]
-        if len(groups) == 1:
-            blocks += [pictures[0], TERM_KEY, Columns((falls[0], gaps[0]))]
-        else:
-            blocks += [Columns(tuple(pictures)), TERM_KEY, Columns(tuple(falls)), Columns(tuple(gaps))]
-        blocks += _path(name, groups[-1][1])
-    blocks += _fit(found.get("fit"))
-    if found.get("independence_p") is not None:
-        blocks.append(Note(f"Permutation p-value of “error independent of gold”: {plain(found['independence_p'], 3)}."))
-    return Section(name, tuple(blocks))
-
-
-def _picture(name: str, method: str, rows: Sequence[SplitRow], found: Json) -> Figure:
-    points = tuple(
-        CurvePoint(
-            pressure=row.pressure, kl=row.kl, d=row.d, proxy=row.promise or 0.0, gold=row.delivered or 0.0,
-            proxy_ci=row.ci.get("promise"), gold_ci=row.ci.get("delivered"),
         )
-        for row in rows
-    )  # fmt: skip
-    kind = next((row["kl_kind"] for row in found["curve"] if row.get("kl_kind")), "")
-    without_kl = any(point.d is None for point in points)
-    x_title = {"best-of-n": "n", "checkpoints": "checkpoint"}[method] if without_kl else d_title(kind)
-    curve = MeasuredCurve("best-of-n" if method == "best-of-n" else "checkpoints", name, None, kind, points)
-    last = points[-1]
-    return Figure(
-        chart=overoptimization([curve], x_title=x_title),
-        title=f"{METHOD_NAMES[method]}: gold and proxy",
-        subtitle="gain over the base policy with 95% bands",
-        alt=f"{name}, {method}: at the last point the proxy gained {signed(last.proxy)}, gold {signed(last.gold)} SD.",
-        name=f"{name}-{method}",
+    return rows
+
+
+def _law(name: str, record: Json, method: Kind) -> FittedLaw | None:
+    """The fitted law, from gold's own units to gold SD by the unit that the record names."""
+    fit = (record.get("fits") or {}).get(method)
+    scale = (record.get("scale") or {}).get(method)
+    if not fit or not scale or fit.get("alpha") is None or not fit.get("line"):
+        return None
+    line = tuple((d, gold / scale["gold_unit"]) for d, gold in fit["line"])
+    return FittedLaw(method, name, None, fit["formula"], fit["alpha"], fit["beta"] or 0.0, line)
+
+
+def _at(method: str, pressure: float) -> str:
+    return f"best-of-{count(pressure)}" if method == "best-of-n" else f"checkpoint {count(pressure)}"
+
+
+def _headline(found: Mapping[str, Sequence[_Optimizer]]) -> str:
+    optimizers = [optimizer for group in found.values() for optimizer in group]
+    if not optimizers:
+        return "The data cannot tell"
+    turned = [optimizer for optimizer in optimizers if optimizer.turn and _turns(optimizer.turn)]
+    if len(found) == 1 and turned:
+        turn = turned[-1].turn or {}
+        rise, fall = (with_interval(turn[name], turn[f"{name}_interval"]) for name in ("rise", "fall"))
+        highest = _at(turned[-1].method, turn["peak"])
+        return f"Gold rose by {rise}, then fell by {fall}: it was highest at {highest}".replace("+", "")
+    if len(found) > 1:
+        return _verdict_on_several(found, {optimizer.proxy for optimizer in turned})
+    last = optimizers[-1].splits[-1]
+    if "delivered" not in last.ci:
+        return "The data cannot tell"
+    delivered = with_interval(last.delivered, last.ci["delivered"])
+    return f"At {optimizers[-1].at} the proxy promised {signed(last.promise)} SD of gold and delivered {delivered}"
+
+
+def _verdict_on_several(found: Mapping[str, Sequence[_Optimizer]], turned: set[str]) -> str:
+    """How many proxies raise gold at the largest pressure, lower it, or neither; and how many make it turn."""
+    intervals = [group[-1].splits[-1].ci.get("delivered") for group in found.values() if group]
+    raised = sum(bounds is not None and bounds[0] > 0 for bounds in intervals)
+    lowered = sum(bounds is not None and bounds[1] < 0 for bounds in intervals)
+    rest = len(found) - raised - lowered
+    turn = f"{len(turned)} make it rise and then fall" if turned else "none makes it rise and then fall"
+    return f"Of {len(found)} proxies {raised} raise gold, {lowered} lower it and {rest} do neither; {turn}"
+
+
+def _turns(turn: Json) -> bool:
+    return all(bounds and bounds[0] > 0 for bounds in (turn["rise_interval"], turn["fall_interval"]))
+
+
+def _overview(found: Mapping[str, Sequence[_Optimizer]]) -> tuple[Block, ...]:
+    names = ("promise", *TERMS, "delivered")
+    ends = {
+        name if len(group) == 1 else f"{name}, {optimizer.at}": optimizer.splits[-1]
+        for name, group in found.items()
+        for optimizer in group
+    }
+    if not ends:
+        return ()
+    rows = tuple(
+        (
+            name,
+            _at(last.method, last.pressure),
+            *(Measured(_number(getattr(last, term)), interval(last.ci.get(term))) for term in names),
+        )
+        for name, last in ends.items()
     )
-
-
-def _path(name: str, rows: Sequence[SplitRow]) -> list[Block]:
-    known = [row for row in rows if row.path_selection is not None]
-    if len(known) < 2:
-        return []
-    last = known[-1]
-    title = "d = √KL (√nats)" if last.d is not None else "checkpoint"
-    return [
+    words = ", ".join(f"{name} {signed(last.promise)} → {signed(last.delivered)}" for name, last in ends.items())
+    return (
         Figure(
-            chart=path(known, x_title=title),
-            title="Selection and shift along the checkpoints",
-            subtitle="cumulative gold gain; selection + shift = delivered",
-            alt=f"At the end selection {signed(last.path_selection)}, shift {signed(last.path_shift)} gold SD.",
-            name=f"{name}-path",
-        )
-    ]
-
-
-def _fit(fit: Json | None) -> list[Block]:
-    if not fit or fit.get("alpha") is None:
-        return []
-    peak = "no peak inside the data" if fit.get("peak_d") is None else f"peak at d = {plain(fit['peak_d'])}"
-    r2 = "" if fit.get("r2") is None else f", R² {plain(fit['r2'], 3)}"
-    sentence = (
-        f"Fitted law `{fit['law']}`: α = {plain(fit['alpha'])} {interval(fit.get('alpha_ci'))}, "
-        f"β = {plain(fit['beta'])} {interval(fit.get('beta_ci'))}; {peak}{r2}."
+            chart=promises(ends),
+            title="What each proxy promised and delivered",
+            subtitle="at the largest pressure; thick bars are 95% intervals",
+            alt=f"Promised and delivered gold SD by proxy: {words}.",
+            table=Table(("proxy", "at", *names), rows, caption="Gold SD with 95% intervals; terms are losses."),
+            name="promises",
+        ),
     )
-    return [Note(sentence.replace(" ,", ",").replace(" ;", ";"))]
+
+
+def _number(value: float | None) -> str:
+    return "cannot tell" if value is None else plain(value)
+
+
+def _parts(optimizers: Sequence[_Optimizer], record: Json) -> list[tuple[str, tuple[Block, ...]]]:
+    """Titles and blocks about one proxy, the picture first; parts without content are left out."""
+    parts: list[tuple[str, Sequence[Block]]] = [
+        ("Gold and proxy", _pictures(optimizers)),
+        ("What the data say", [Bullets(tuple(record["verdicts"]))]),
+        ("Where the promise went", _promise(optimizers)),
+        ("Step by step along the checkpoints", _steps(optimizers)),
+        ("Where to stop", _stopping(optimizers)),
+        ("Fitted laws", _laws(record)),
+    ]
+    return [(title, tuple(blocks)) for title, blocks in parts if blocks or title == "Gold and proxy"]
+
+
+def _pictures(optimizers: Sequence[_Optimizer]) -> list[Block]:
+    curves = [
+        MeasuredCurve(
+            optimizer.method,
+            optimizer.proxy,
+            None,
+            optimizer.kl_kind,
+            tuple(
+                CurvePoint(
+                    pressure=row.pressure,
+                    kl=row.kl,
+                    d=row.d,
+                    proxy=row.promise or 0.0,
+                    gold=row.delivered or 0.0,
+                    proxy_ci=row.ci.get("promise"),
+                    gold_ci=row.ci.get("delivered"),
+                )
+                for row in optimizer.splits
+            ),
+        )
+        for optimizer in optimizers
+    ]
+    if not curves:
+        return []
+    domain = value_domain(curves)
+    figures = []
+    for optimizer, curve in zip(optimizers, curves, strict=True):
+        last = curve.points[-1]
+        laws = [] if optimizer.law is None else [optimizer.law]
+        figures.append(
+            Figure(
+                chart=overoptimization([curve], laws, x_title=optimizer.x_title, domain=domain),
+                title=METHOD_NAMES[optimizer.method],
+                subtitle=f"to {optimizer.at}" + (f"; dashed: fitted {laws[0].law}" if laws else ""),
+                alt=f"{optimizer.proxy}: at {optimizer.at} the proxy gained {signed(last.proxy)} and gold "
+                f"{signed(last.gold)} SD.",
+                name=f"{optimizer.proxy}-{optimizer.method}",
+            )
+        )
+    return [side_by_side(figures)]
+
+
+def _promise(optimizers: Sequence[_Optimizer]) -> list[Block]:
+    if not optimizers:
+        return []
+    domain = waterfall_domain([optimizer.splits[-1] for optimizer in optimizers])
+    opened = gap_domain([row for optimizer in optimizers for row in optimizer.splits])
+    falls, gaps = [], []
+    for optimizer in optimizers:
+        title, name = METHOD_NAMES[optimizer.method], f"{optimizer.proxy}-{optimizer.method}"
+        falls.append(
+            waterfall_figure(optimizer.splits[-1], f"{title}: from promise to delivered", domain, f"{name}-waterfall")
+        )
+        gaps.append(gap_figure(optimizer.splits, f"{title}: the gap as it opens", opened, f"{name}-gap"))
+    if len(optimizers) == 1:
+        return [TERM_KEY, side_by_side([*falls, *gaps])]
+    return [TERM_KEY, side_by_side(falls), side_by_side(gaps)]
+
+
+def _steps(optimizers: Sequence[_Optimizer]) -> list[Block]:
+    for optimizer in optimizers:
+        known = [row for row in optimizer.splits if row.path_selection is not None]
+        if len(known) > 1:
+            last = known[-1]
+            figures = [
+                Figure(
+                    chart=path(known, x_title=optimizer.x_title),
+                    title="Selection and shift along the run",
+                    subtitle="cumulative gold gain, 95% bands; selection + shift = delivered",
+                    alt=f"At the end selection {signed(last.path_selection)}, shift {signed(last.path_shift)} gold SD.",
+                    name=f"{optimizer.proxy}-path",
+                )
+            ]
+            if last.on_policy_slope is not None:
+                figures.append(
+                    Figure(
+                        chart=on_policy_slope(known, x_title=optimizer.x_title),
+                        title="What the proxy is still worth",
+                        subtitle="slope of gold on proxy among each checkpoint's own samples; at 0 the proxy is spent",
+                        alt=f"On-policy slope {signed(known[0].on_policy_slope)} at first, "
+                        f"{signed(last.on_policy_slope)} at the end.",
+                        name=f"{optimizer.proxy}-on-policy-slope",
+                    )
+                )
+            return [side_by_side(figures)]
+    return []
+
+
+def _stopping(optimizers: Sequence[_Optimizer]) -> list[Block]:
+    figures = []
+    for optimizer in optimizers:
+        if optimizer.stopping and optimizer.stopping["rules"]:
+            rules = optimizer.stopping["rules"]
+            words = ", ".join(f"{rule['name']} {plain(rule['regret'], 3)}" for rule in rules)
+            figures.append(
+                Figure(
+                    chart=regret(rules),
+                    title=f"{METHOD_NAMES[optimizer.method]}: stop at {_recommended(optimizer)}",
+                    subtitle="gold given up against the best point, ± one SD over splits of the prompts",
+                    alt=f"Regret by stopping rule: {words}.",
+                    name=f"{optimizer.proxy}-{optimizer.method}-stopping",
+                )
+            )
+    return [side_by_side(figures)] if figures else []
+
+
+def _recommended(optimizer: _Optimizer) -> str:
+    return _at(optimizer.method, (optimizer.stopping or {})["recommended"])
+
+
+def _laws(record: Json) -> list[Block]:
+    rows = tuple(
+        (
+            METHOD_NAMES[method],
+            f"`{fit['formula']}`",
+            Measured(plain(fit["alpha"], 3), interval(fit.get("alpha_ci"), 3)),
+            Measured(plain(fit.get("beta"), 3), interval(fit.get("beta_ci"), 3)),
+            fit["peak"],
+            plain(fit["r2"], 3),
+        )
+        for method, fit in (record.get("fits") or {}).items()
+        if fit and fit.get("alpha") is not None
+    )
+    blocks: list[Block] = []
+    if rows:
+        caption = "Gold gain in gold's own units, d in √nats."
+        blocks.append(Table(("method", "law", "α", "β", "peak", "R²"), rows, caption=caption))
+    if record.get("independence_p") is not None:
+        p = plain(record["independence_p"], 3)
+        blocks.append(Note(f"Permutation p-value of “the proxy's error is independent of gold”: {p}."))
+    return blocks

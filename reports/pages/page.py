@@ -158,7 +158,8 @@ class _Renderer:
                 return f'<p class="note">{_words(block.text)}</p>'
             case Bullets():
                 items = "".join(f"<li>{_words(item)}</li>" for item in block.items)
-                return f"<ul>{items}</ul>" if items else ""
+                many = ' class="many"' if len(block.items) > 5 else ""
+                return f"<ul{many}>{items}</ul>" if items else ""
             case Facts():
                 rows = "".join(f"<dt>{_words(name)}</dt><dd>{_words(value)}</dd>" for name, value in block.pairs)
                 return f"<dl>{rows}</dl>"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from overopt.bridges.run_summary import CurvePoint, MeasuredCurve, SplitRow
 from overopt.reports.charts.gap import gap
+from overopt.reports.charts.losses import NOT_SPLIT, losses
 from overopt.reports.charts.theme import TERMS
 from overopt.reports.charts.waterfall import waterfall
 from overopt.reports.numbers import count, interval, plain, signed
@@ -51,8 +52,8 @@ def waterfall_domain(splits: Sequence[SplitRow]) -> tuple[float, float]:
     for split in splits:
         level = split.promise or 0.0
         levels.append(level)
-        for term in TERMS:
-            level -= getattr(split, term) or 0.0
+        for loss in losses(split).values():
+            level -= loss
             levels.append(level)
         levels.append(split.delivered or 0.0)
     air = 0.03 * (max(levels) - min(levels))
@@ -81,7 +82,9 @@ def gap_figure(splits: Sequence[SplitRow], title: str, domain: tuple[float, floa
     return Figure(
         chart=gap(splits, x_title=pressure, domain=domain),
         title=title,
-        subtitle="gap between promise and delivery (dot), split into its terms",
+        subtitle="gap between promise and delivery (dot) by term; grey: cannot be split"
+        if any(NOT_SPLIT in losses(split) for split in splits)
+        else "gap between promise and delivery (dot) by term",
         alt=f"Stacked bars of the loss terms per {pressure}; at {count(last.pressure)} they are {parts} gold SD.",
         table=split_table(splits),
         name=name,

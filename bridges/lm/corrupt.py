@@ -165,18 +165,31 @@ def unfinished(rng: np.random.Generator, words: Words, pool: Pool) -> Words:
     return words[: max(1, int(len(words) * rng.uniform(0.3, 0.9)))]
 
 
+def texts_interleaved(rng: np.random.Generator, words: Words, pool: Pool) -> Words:
+    """Two texts, one word of each in turn."""
+    other = pool.texts[int(rng.integers(len(pool.texts)))]
+    return [word for pair in zip(words, other, strict=False) for word in pair]
+
+
+def neighbours_swapped(rng: np.random.Generator, words: Words, pool: Pool) -> Words:
+    """Every word changes places with its neighbour."""
+    return [word for i in range(0, len(words), 2) for word in words[i : i + 2][::-1]]
+
+
 TRAINED: Mapping[Corruption, float] = MappingProxyType(
     {
-        word_shuffle: 0.20,
         loop: 0.15,
+        word_shuffle: 0.14,
         few_tokens: 0.10,
+        neighbours_swapped: 0.08,
         span_repeated: 0.08,
-        unigram_salad: 0.08,
-        tokens_replaced: 0.08,
+        unigram_salad: 0.06,
+        tokens_replaced: 0.06,
         unfinished: 0.08,
-        half_shuffle: 0.07,
+        texts_interleaved: 0.06,
         uniform_tokens: 0.06,
-        texts_mixed: 0.06,
+        half_shuffle: 0.05,
+        texts_mixed: 0.04,
         stub: 0.04,
     }
 )
@@ -212,20 +225,20 @@ def text_twice(rng: np.random.Generator, words: Words, pool: Pool) -> Words:
     return (words * 2)[:46]
 
 
-def texts_interleaved(rng: np.random.Generator, words: Words, pool: Pool) -> Words:
-    """Two texts, one word of each in turn."""
-    other = pool.texts[int(rng.integers(len(pool.texts)))]
-    return [word for pair in zip(words, other, strict=False) for word in pair]
-
-
 def subwords_shuffled(rng: np.random.Generator, words: Words, pool: Pool) -> Words:
     """All tokens in random order, so that words break apart too."""
     return _shuffled(rng, _tokens(words))
 
 
-def neighbours_swapped(rng: np.random.Generator, words: Words, pool: Pool) -> Words:
-    """Every word changes places with its neighbour."""
-    return [word for i in range(0, len(words), 2) for word in words[i : i + 2][::-1]]
+def filler_between_words(rng: np.random.Generator, words: Words, pool: Pool) -> Words:
+    """One and the same frequent word after every word."""
+    filler = _drawn(rng, pool.words, 1)[0]
+    return [word for original in words for word in (original, filler)]
+
+
+def words_spelled_backwards(rng: np.random.Generator, words: Words, pool: Pool) -> Words:
+    """The tokens of the whole text from last to first."""
+    return _tokens(words)[::-1]
 
 
 HELD_OUT: tuple[Corruption, ...] = (
@@ -233,9 +246,9 @@ HELD_OUT: tuple[Corruption, ...] = (
     sorted_words,
     doubled_words,
     text_twice,
-    texts_interleaved,
     subwords_shuffled,
-    neighbours_swapped,
+    filler_between_words,
+    words_spelled_backwards,
 )
 """Corruptions that no gold trains on."""
 

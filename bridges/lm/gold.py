@@ -1,10 +1,10 @@
 """Gold: the ground-truth reward of the embedded world, on the human rating scale -4..4.
 
-    gold = max(floor, min(rating_or_floor, rating_if_natural) - fluency - repetition - repeated bigrams)
+    gold = max(-4, min(rating_or_low, rating_if_natural) - fluency - repetition - repeated bigrams)
 
 Three networks, each larger than the largest proxy, and a word count:
 
-- ``rating_or_floor``: regression on human ratings where corrupted texts carry the rating -3;
+- ``rating_or_low``: regression on human ratings where corrupted texts carry the rating -3;
 - ``rating_if_natural`` = p clip(s, -4, 4) - 3 (1 - p): a human rating s, and the probability p that the text is one
   that a person wrote;
 - a language model, pretrained apart from the policy with another seed, whose negative log-likelihood per token must lie
@@ -34,8 +34,10 @@ from overopt.theory.errors import InputError
 __all__ = ["Calibration", "GoldComponents", "GoldRewardModel", "TextScorer", "repeats"]
 
 GOLD = Path(__file__).parent / "data" / "gold"
-FLOOR = -3.0
-_HIGHEST_RATING = 4.0
+CORRUPTED_RATING = -3.0
+"""What a learned gold says of a text that no person wrote."""
+LOWEST, HIGHEST = -4.0, 4.0
+"""Ends of the human rating scale; gold never falls below its lower end."""
 _WEIGHTS, _SETTINGS = "model.safetensors", "gold.json"
 _CONTEXT = 256
 
@@ -72,7 +74,7 @@ class GoldComponents:
 
     Attributes
     ----------
-    rating_or_floor, rating_if_natural
+    rating_or_low, rating_if_natural
         The two learned golds.
     nll
         Negative log-likelihood per token under gold's language model, in nats.
@@ -80,7 +82,7 @@ class GoldComponents:
         Penalties, >= 0.
     """
 
-    rating_or_floor: NDArray[np.float64]
+    rating_or_low: NDArray[np.float64]
     rating_if_natural: NDArray[np.float64]
     nll: NDArray[np.float64]
     fluency: NDArray[np.float64]
@@ -90,12 +92,12 @@ class GoldComponents:
     @property
     def learned(self) -> NDArray[np.float64]:
         """The lower of the two learned golds, without any penalty."""
-        return np.minimum(self.rating_or_floor, self.rating_if_natural)
+        return np.minimum(self.rating_or_low, self.rating_if_natural)
 
     @property
     def score(self) -> NDArray[np.float64]:
         """Gold."""
-        return np.maximum(FLOOR, self.learned - self.fluency - self.repetition - self.repeated_bigrams)
+        return np.maximum(LOWEST, self.learned - self.fluency - self.repetition - self.repeated_bigrams)
 
 
 class GoldRewardModel:
@@ -107,13 +109,13 @@ class GoldRewardModel:
 
     def __init__(
         self,
-        rating_or_floor: TextScorer,
+        rating_or_low: TextScorer,
         rating_if_natural: TextScorer,
         language_model: LlamaForCausalLM,
         calibration: Calibration,
         tokenizer: PreTrainedTokenizerFast,
     ) -> None:
-        self.rating_or_floor = rating_or_floor.eval()
+        self.rating_or_low = rating_or_low.eval()
         self.rating_if_natural = rating_if_natural.eval()
         self.language_model = language_model.eval()
         self.calibration = calibration
@@ -176,7 +178,7 @@ class GoldRewardModel:
     def networks(self) -> dict[str, torch.nn.Module]:
         """The three networks by name."""
         return {
-            "rating_or_floor": self.rating_or_floor,
+            "rating_or_low": self.rating_or_low,
             "rating_if_natural": self.rating_if_natural,
             "language_model": self.language_model,
         }
@@ -215,19 +217,19 @@ class GoldRewardModel:
             ids, mask = pad([rows[i] for i in batch], self.tokenizer.pad_token_id)
             repeated[batch] = repeats(ids.numpy(), mask.numpy())
             ids, mask = ids.to(self.language_model.device), mask.to(self.language_model.device)
-            learned[batch, :1] = self.rating_or_floor(ids, mask).cpu().numpy()
+            learned[batch, :1] = self.rating_or_low(ids, mask).cpu().numpy()
             learned[batch, 1:] = self.rating_if_natural(ids, mask).cpu().numpy()
             nll[batch] = nll_per_token(self.language_model, ids, mask).cpu().numpy()
             if on_batch is not None:
                 on_batch(len(batch))
         human = self.calibration
         natural = 1 / (1 + np.exp(-learned[:, 2]))
-        rating = np.clip(learned[:, 1], -_HIGHEST_RATING, _HIGHEST_RATING)
+        rating = np.clip(learned[:, 1], LOWEST, HIGHEST)
         z_nll = (nll - human.nll_mean) / human.nll_sd
         z_repetition = (repeated[:, 0] - human.repetition_mean) / human.repetition_sd
         return GoldComponents(
-            rating_or_floor=learned[:, 0],
-            rating_if_natural=natural * rating + FLOOR * (1 - natural),
+            rating_or_low=learned[:, 0],
+            rating_if_natural=natural * rating + CORRUPTED_RATING * (1 - natural),
             nll=nll,
             fluency=np.clip(np.abs(z_nll) - 1.5, 0, 3),
             repetition=np.clip((z_repetition - 2) / 2, 0, 3),

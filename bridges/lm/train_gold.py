@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from overopt.bridges.lm.corrupt import TRAINED, Pool, corrupted
-from overopt.bridges.lm.gold import FLOOR, Calibration, TextScorer, nll_per_token, repeats
+from overopt.bridges.lm.gold import CORRUPTED_RATING, Calibration, TextScorer, nll_per_token, repeats
 from overopt.bridges.lm.pretrain import LONGEST, Progress, batches, encode, pad
 from overopt.bridges.lm.text import RatedText
 
@@ -94,7 +94,7 @@ def train_scorer(
         rating = torch.from_numpy(texts.human_mean[human]).float()
         natural = torch.arange(len(output)) < len(human)
         if outputs == 1:
-            target = torch.cat([rating, torch.full((len(spoiled),), FLOOR)])
+            target = torch.cat([rating, torch.full((len(spoiled),), CORRUPTED_RATING)])
             loss = torch.nn.functional.mse_loss(output[:, 0], target)
         else:
             loss = torch.nn.functional.mse_loss(output[: len(human), 0], rating)

@@ -41,7 +41,7 @@ from overopt.bridges.score_bank import ScoreBank
 from overopt.theory.errors import InputError
 from overopt.theory.scaling_laws import law_named
 
-__all__ = ["GOLD", "PPORun", "RunData", "analyse", "gold_peak", "read_run"]
+__all__ = ["GOLD", "PolicyRun", "RunData", "analyse", "gold_peak", "read_run"]
 
 GOLD = "gold"
 FLOORED_SHARE = 0.5
@@ -52,9 +52,10 @@ Advance = Callable[[int], None]
 
 
 @dataclass(frozen=True)
-class PPORun:
-    """One PPO run: what it optimized ("gold" for the control arm), which repetition, its folder and measurements."""
+class PolicyRun:
+    """One trained policy: by what, against what ("gold" for the control arm), which repetition, its measurements."""
 
+    optimizer: Literal["ppo", "rloo"]
     proxy: str
     index: int
     folder: Path
@@ -68,7 +69,7 @@ class RunData:
     config: Mapping[str, Any]
     bank: ScoreBank
     held_out: Mapping[str, Mapping[str, Any]]
-    ppo: tuple[PPORun, ...]
+    policies: tuple[PolicyRun, ...]
 
 
 def read_run(run: Path) -> RunData:
@@ -83,10 +84,11 @@ def read_run(run: Path) -> RunData:
         if name != GOLD
     }
     runs = []
-    for folder in sorted((run / "ppo").iterdir()):
-        if not folder.name.startswith("."):
-            proxy, index = folder.name.rsplit("-", 1)
-            runs.append(PPORun(proxy, int(index), folder, Checkpoints.read(folder / "checkpoints.parquet")))
+    optimizers: tuple[Literal["ppo", "rloo"], ...] = ("ppo", "rloo")
+    for optimizer in optimizers:
+        for table in sorted((run / optimizer).glob("[!.]*/checkpoints.parquet")):
+            proxy, index = table.parent.name.rsplit("-", 1)
+            runs.append(PolicyRun(optimizer, proxy, int(index), table.parent, Checkpoints.read(table)))
     return RunData(config, bank, held_out, tuple(runs))
 
 
@@ -131,20 +133,20 @@ def analyse(
         if name != GOLD:
             proxies.append(proxy_model(name, data, best_of_n[name], split.scale))
         advance(1)
-    for ppo in data.ppo:
-        curve, split_path = ppo_curve(data.bank, ppo, seed)
-        curves.append(measured(curve, "ppo", ppo.proxy, ppo.index))
-        splits.extend(checkpoint_rows(split_path, curve, ppo))
-        unfloored = without_floor(curve, ppo.checkpoints, data.bank)
-        laws.extend(fitted_laws(unfloored, "ppo", ppo.proxy, ppo.index, ("rl", "bon"), seed))
-        peaks.append(gold_peak(curve, ppo.proxy, ppo.index))
-        if ppo.proxy == headline and ppo.index == 0:
+    for policy in data.policies:
+        curve, split_path = policy_curve(data.bank, policy, seed)
+        curves.append(measured(curve, policy.optimizer, policy.proxy, policy.index))
+        splits.extend(checkpoint_rows(split_path, curve, policy))
+        unfloored = without_floor(curve, policy.checkpoints, data.bank)
+        laws.extend(fitted_laws(unfloored, policy.optimizer, policy.proxy, policy.index, ("rl", "bon"), seed))
+        peaks.append(gold_peak(curve, policy))
+        if (policy.optimizer, policy.proxy, policy.index) == ("ppo", headline, 0):
             sentences.extend(split_path.sentences())
         advance(1)
     trends = judge_trends(headline, best_of_n, curves, peaks, proxies)
     return RunSummary(
         recipe=str(data.config["recipe"]["name"]),
-        seeds=tuple(sorted({ppo.index for ppo in data.ppo if ppo.proxy != GOLD})),
+        seeds=tuple(sorted({policy.index for policy in data.policies if policy.proxy != GOLD})),
         world=world,
         scale=f"{scale}: gold in pooled within-prompt SD of the base policy, proxy divided by its slope on gold",
         headline_proxy=headline,
@@ -163,11 +165,9 @@ def analyse(
 
 
 def headline_proxy(data: RunData) -> str:
-    """The proxy that PPO optimized first."""
-    optimized = [ppo.proxy for ppo in data.ppo if ppo.proxy != GOLD]
-    if not optimized:
-        raise InputError("the run holds no PPO run against a proxy; its recipe names none.")
-    return optimized[0]
+    """The proxy that PPO optimized first; without PPO the smallest one."""
+    optimized = [policy.proxy for policy in data.policies if policy.proxy != GOLD]
+    return optimized[0] if optimized else next(iter(data.bank.proxies))
 
 
 def unit_curve(curve: Curve, split: BestOfNDecomposition | CheckpointDecomposition) -> Curve:
@@ -175,11 +175,11 @@ def unit_curve(curve: Curve, split: BestOfNDecomposition | CheckpointDecompositi
     return curve.in_units(split.scale.gold_unit, split.scale.proxy_unit)
 
 
-def ppo_curve(bank: ScoreBank, ppo: PPORun, seed: int) -> tuple[Curve, CheckpointDecomposition]:
-    """Curve and decomposition of one PPO run against the base bank."""
-    rng = np.random.default_rng([seed, 2, ppo.index, *ppo.proxy.encode()])
-    split = decompose_checkpoints(bank, ppo.checkpoints, ppo.proxy, rng=rng)
-    return unit_curve(checkpoint_curve(ppo.checkpoints, ppo.proxy, bank), split), split
+def policy_curve(bank: ScoreBank, policy: PolicyRun, seed: int) -> tuple[Curve, CheckpointDecomposition]:
+    """Curve and decomposition of one trained policy against the base bank."""
+    rng = np.random.default_rng([seed, 2, policy.index, *policy.proxy.encode()])
+    split = decompose_checkpoints(bank, policy.checkpoints, policy.proxy, rng=rng)
+    return unit_curve(checkpoint_curve(policy.checkpoints, policy.proxy, bank), split), split
 
 
 def measured(curve: Curve, method: Method, proxy: str, seed: int | None) -> MeasuredCurve:
@@ -271,18 +271,27 @@ def best_of_n_rows(split: BestOfNDecomposition, curve: Curve) -> list[SplitRow]:
     return rows
 
 
-def checkpoint_rows(split: CheckpointDecomposition, curve: Curve, ppo: PPORun) -> list[SplitRow]:
-    """The decomposition of a PPO run, against the bank and along the path, as plain rows."""
+def checkpoint_rows(split: CheckpointDecomposition, curve: Curve, policy: PolicyRun) -> list[SplitRow]:
+    """The decomposition of a trained policy, against the bank and along the path, as plain rows."""
     rows = []
     for point, kl, d in zip(split.points, curve.kl, curve.d, strict=True):
         values, intervals = _estimates(point, (*TERMS, "path_selection", "path_shift", "on_policy_slope"))
         rows.append(
-            SplitRow("ppo", ppo.proxy, ppo.index, point.checkpoint, float(kl), float(d), **values, ci=intervals)
+            SplitRow(
+                policy.optimizer,
+                policy.proxy,
+                policy.index,
+                point.checkpoint,
+                float(kl),
+                float(d),
+                **values,
+                ci=intervals,
+            )
         )
     return rows
 
 
-def gold_peak(curve: Curve, proxy_name: str, seed: int) -> GoldPeak:
+def gold_peak(curve: Curve, policy: PolicyRun) -> GoldPeak:
     """Rise to gold's peak and fall to the last checkpoint, paired by prompt.
 
     The peak is the checkpoint with the highest mean gold on every other prompt; rise and fall are measured on the
@@ -298,9 +307,9 @@ def gold_peak(curve: Curve, proxy_name: str, seed: int) -> GoldPeak:
     rise, fall = judged[:, peak], judged[:, peak] - judged[:, -1]
     root = np.sqrt(len(judged))
     return GoldPeak(
-        method="ppo",
-        proxy_name=proxy_name,
-        seed=seed,
+        method=policy.optimizer,
+        proxy_name=policy.proxy,
+        seed=policy.index,
         peak_pressure=float(curve.pressure[peak]),
         peak_kl=float(curve.kl[peak]),
         rise=float(rise.mean()),
@@ -339,15 +348,17 @@ def shown_texts(
     data: RunData, headline: str, base: Curve, scale: MeasurementScale, peaks: Sequence[GoldPeak]
 ) -> list[TextSample]:
     """The first sample of the first prompts at the base policy, at gold's peak and at the end: nothing is picked."""
-    ppo = next(p for p in data.ppo if p.proxy == headline)
-    peak = next(p for p in peaks if p.proxy_name == headline and p.seed == ppo.index)
-    table = pq.read_table(ppo.folder / "completions.parquet").to_pydict()
+    policy = next((p for p in data.policies if (p.proxy, p.optimizer) == (headline, "ppo")), None)
+    if policy is None:
+        return []
+    peak = next(p for p in peaks if (p.proxy_name, p.method, p.seed) == (headline, "ppo", policy.index))
+    table = pq.read_table(policy.folder / "completions.parquet").to_pydict()
     rows = list(zip(*(table[name] for name in ("checkpoint", "prompt", "sample", "gold", "text")), strict=True))
     samples = []
     stages: tuple[tuple[Literal["base", "peak", "end"], float, float], ...]
     stages = (("base", 0.0, 0.0), ("peak", peak.peak_pressure, peak.peak_kl), ("end", peak.end_pressure, peak.end_kl))
     for stage, pressure, kl in stages:
-        bank = ppo.checkpoints.at(pressure)
+        bank = policy.checkpoints.at(pressure)
         for checkpoint, prompt, sample, gold, text in rows:
             if checkpoint == pressure and sample == 0 and prompt < SHOWN_PROMPTS:
                 name = data.bank.prompts[prompt]

@@ -25,7 +25,7 @@ __all__ = [
 
 SUMMARY_FILE = "summary.json"
 
-Method = Literal["best-of-n", "ppo", "checkpoints"]
+Method = Literal["best-of-n", "ppo", "rloo", "checkpoints"]
 Interval = tuple[float, float]
 
 

@@ -27,14 +27,16 @@ def judge_trends(
     proxies: Sequence[ProxyModel],
 ) -> tuple[Trend, ...]:
     """Every trend that one run can speak about."""
-    trends: list[Trend | None] = [_rise_and_fall([peak for peak in peaks if peak.proxy_name == headline])]
+    trends: list[Trend | None] = [_rise_and_fall([p for p in peaks if (p.proxy_name, p.method) == (headline, "ppo")])]
     trends.append(_order("More labels: higher gold under best-of-n.", proxies, group=lambda p: p.parameters))
     trends.append(_order("Larger proxies: higher gold under best-of-n.", proxies, group=lambda p: p.labels))
     exchange = _kl_exchange(headline, best_of_n[headline], curves)
     return tuple(trend for trend in (*trends, exchange) if trend is not None)
 
 
-def _rise_and_fall(peaks: Sequence[GoldPeak]) -> Trend:
+def _rise_and_fall(peaks: Sequence[GoldPeak]) -> Trend | None:
+    if not peaks:
+        return None
     clear = [
         peak
         for peak in peaks

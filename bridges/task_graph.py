@@ -111,10 +111,15 @@ def run_tasks(
 
     Raises
     ------
+    ValueError
+        If a needed stage is not among the tasks.
     Exception
         The first exception of a task, after the running ones were stopped. Finished stages stay.
     """
     waiting = {task.stage: task for task in tasks}
+    missing = sorted({stage for task in tasks for stage in task.needs} - set(waiting))
+    if missing:
+        raise ValueError(f"`tasks` must hold every stage that one of them needs, got none called '{missing[0]}'.")
     finished: set[str] = set()
     seconds: dict[str, float] = {}
     report = on_progress or (lambda group, units: None)

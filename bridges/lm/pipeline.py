@@ -78,10 +78,13 @@ class Pipeline:
         )
 
     @property
-    def ppo_runs(self) -> tuple[tuple[str, int], ...]:
-        """(proxy or "gold", index) of every PPO run."""
-        runs = [(proxy.name, index) for proxy in self.recipe.ppo_proxies for index in range(self.recipe.ppo_seeds)]
-        return (*runs, *((stages.GOLD, index) for index in range(self.recipe.gold_control_seeds)))
+    def policy_runs(self) -> tuple[tuple[str, str, int], ...]:
+        """(optimizer, proxy or "gold", index) of every policy that is trained, first repetitions first."""
+        recipe = self.recipe
+        runs = [("ppo", proxy.name, i) for proxy in recipe.ppo_proxies for i in range(recipe.ppo_seeds)]
+        runs += [("rloo", proxy.name, i) for proxy in recipe.ppo_proxies for i in range(recipe.rloo_seeds)]
+        runs += [("ppo", stages.GOLD, i) for i in range(recipe.gold_control_seeds)]
+        return tuple(sorted(runs, key=lambda run: run[2]))
 
     def tasks(self, run: Path) -> list[Task]:
         """The stages, those that long ones wait for first."""
@@ -118,14 +121,16 @@ class Pipeline:
         for proxy in optimized:
             add_proxy(proxy)
         measurement = [recipe.evaluate_every, recipe.evaluation_samples, recipe.prompts]
-        for name, index in sorted(self.ppo_runs, key=lambda item: item[1]):
+        for optimizer, name, index in self.policy_runs:
             needs: tuple[str, ...] = () if name == stages.GOLD else (f"proxy/{name}",)
             inputs = [name, index, *measurement]
-            stage = f"ppo/{name}-{index}"
-            add(stage, stages.train_policy, name, index, seed, inputs=inputs, needs=needs, size=recipe.ppo.steps)
+            add(
+                f"{optimizer}/{name}-{index}", stages.train_policy, optimizer, name, index, seed,
+                inputs=inputs, needs=needs, size=recipe.ppo.steps,
+            )  # fmt: skip
         for part in range(recipe.bank_parts):
-            count = len(stages.prompts_of_part(recipe, part)) * recipe.samples
-            inputs = [recipe.prompts, recipe.samples, recipe.bank_parts, part]
+            count = sum(size for _, _, size in recipe.part(part))
+            inputs = [recipe.prompts, recipe.part(part)]
             add(f"samples/{part:02d}", stages.bank_part, seed, part, inputs=inputs, size=count)
         parts = tuple(f"samples/{part:02d}" for part in range(recipe.bank_parts))
         for proxy in recipe.proxies:

@@ -49,7 +49,7 @@ class Scorer(Protocol):
 class PPOConfig:
     """Every number that PPO uses."""
 
-    steps: int = 60
+    steps: int = 48
     """Updates; each draws a fresh batch of completions."""
     prompts_per_step: int = 16
     """Prompts in a batch."""
@@ -61,6 +61,8 @@ class PPOConfig:
     """Sampling temperature; log probabilities and KL refer to the tempered policy."""
     learning_rate: float = 3e-4
     """AdamW learning rate, constant after `warmup_steps`."""
+    value_learning_rate: float = 3e-3
+    """Learning rate of the value head."""
     warmup_steps: int = 3
     """Updates over which the learning rate rises linearly."""
     epochs: int = 2
@@ -82,7 +84,7 @@ class PPOConfig:
         for name in ("steps", "prompts_per_step", "samples_per_prompt", "max_new_tokens", "epochs", "minibatches"):
             if getattr(self, name) < 1:
                 raise InputError(f"`{name}` must be >= 1, got {getattr(self, name)}.")
-        for name in ("temperature", "learning_rate", "max_gradient_norm"):
+        for name in ("temperature", "learning_rate", "value_learning_rate", "max_gradient_norm"):
             if not getattr(self, name) > 0:
                 raise InputError(f"`{name}` must be > 0, got {getattr(self, name)}.")
         for name in ("clip", "value_coefficient", "kl_coefficient", "warmup_steps"):
@@ -166,7 +168,9 @@ def ppo(
     nn.init.zeros_(value_head.weight)
     nn.init.zeros_(value_head.bias)
     parameters = [*policy.parameters(), *value_head.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=0.0)
+    rates = [config.learning_rate, config.value_learning_rate]
+    groups = [{"params": list(module.parameters())} for module in (policy, value_head)]
+    optimizer = torch.optim.AdamW(groups, weight_decay=0.0)
     order = _prompt_order(rng, len(prompts))
     metrics: list[dict[str, float]] = []
     policy.eval()  # no dropout anywhere: the log probabilities of the rollout must be those of the update
@@ -207,8 +211,8 @@ def ppo(
 
         # Update: epochs x minibatches of the clipped surrogate. A minibatch is read in parts of similar length whose
         # gradients add up, so that little of the work is padding.
-        for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate * min(1.0, step / max(1, config.warmup_steps))
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate * min(1.0, step / max(1, config.warmup_steps))
         clip_fraction = approx_kl = value_loss = gradient_norm = 0.0
         updates = config.epochs * config.minibatches
         for epoch in range(config.epochs):

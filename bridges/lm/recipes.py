@@ -63,6 +63,8 @@ class Recipe:
     """Held-out prompts for best-of-n and for measuring PPO."""
     samples: int = 1024
     """Base-policy samples per held-out prompt."""
+    bank_chunk: int = 1024
+    """Samples of one prompt drawn at once."""
     bank_parts: int = 16
     """The bank is drawn in this many pieces that an interruption does not lose."""
     ppo: PPOConfig = field(default_factory=PPOConfig)
@@ -73,10 +75,24 @@ class Recipe:
     """PPO runs per proxy."""
     gold_control_seeds: int = 1
     """PPO runs that optimize gold itself: the control arm."""
-    evaluate_every: int = 6
+    rloo_seeds: int = 0
+    """Runs of TRL's RLOOTrainer per proxy that PPO optimizes: the cross-check of PPO."""
+    evaluate_every: int = 4
     """PPO updates between two measurements on the held-out prompts."""
     evaluation_samples: int = 8
     """Completions per held-out prompt at each measurement."""
+
+    @property
+    def chunks(self) -> tuple[tuple[int, int, int], ...]:
+        """The bank as (prompt number, first sample, number of samples), in order."""
+        starts = range(0, self.samples, self.bank_chunk)
+        sizes = [(start, min(self.bank_chunk, self.samples - start)) for start in starts]
+        return tuple((prompt, start, size) for prompt in range(self.prompts) for start, size in sizes)
+
+    def part(self, number: int) -> tuple[tuple[int, int, int], ...]:
+        """The chunks of one of the ``bank_parts`` pieces."""
+        cuts = [round(i * len(self.chunks) / self.bank_parts) for i in range(self.bank_parts + 1)]
+        return self.chunks[cuts[number] : cuts[number + 1]]
 
     @property
     def proxies(self) -> tuple[Proxy, ...]:
@@ -102,6 +118,7 @@ SMOKE = replace(
     labels=(40, 120),
     prompts=16,
     samples=32,
+    bank_chunk=16,
     bank_parts=2,
     ppo=PPOConfig(steps=4, prompts_per_step=4, samples_per_prompt=4),
     ppo_proxies=(Proxy("67k", 120),),
@@ -110,7 +127,33 @@ SMOKE = replace(
     evaluation_samples=2,
 )
 
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (TINY, SMOKE)}
+LARGE_N = replace(
+    TINY,
+    name="large-n",
+    measures="Best-of-60,000 for eight prompts, the reference experiment's largest n, against two proxies and gold.",
+    sizes=(SMALL, LARGE),
+    labels=(4000,),
+    prompts=8,
+    samples=60_000,
+    bank_chunk=2_000,
+    bank_parts=60,
+    ppo_proxies=(),
+    gold_control_seeds=0,
+)
+
+CROSS_CHECK = replace(
+    TINY,
+    name="cross-check",
+    measures="Our PPO, three seeds, beside TRL's RLOOTrainer on the same reward: proxy gain at equal d.",
+    sizes=(SMALL,),
+    labels=(4000,),
+    samples=256,
+    ppo_seeds=3,
+    gold_control_seeds=0,
+    rloo_seeds=1,
+)
+
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (TINY, SMOKE, LARGE_N, CROSS_CHECK)}
 
 
 def recipe_named(name: str) -> Recipe:

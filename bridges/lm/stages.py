@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +11,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from numpy.typing import NDArray
 
-from overopt.bridges.checkpoints import Checkpoints
-from overopt.bridges.kl import KL
-from overopt.bridges.lm.completions import sequence_kl
-from overopt.bridges.lm.ppo import Scorer, ppo
+from overopt.bridges.lm.measurement import CompletionWriter, HeldOutMeasurement, read_completions
+from overopt.bridges.lm.ppo import ppo
 from overopt.bridges.lm.preferences import label_pairs, read_pairs, write_pairs
 from overopt.bridges.lm.recipes import Proxy, Recipe
 from overopt.bridges.lm.reward_model import RewardModel, train_reward_model
-from overopt.bridges.lm.sampler import TokenIds, sample_completions
-from overopt.bridges.lm.world import Policy, WorldSource, backbone, load_base, load_gold, load_policy, prompt_rows
+from overopt.bridges.lm.sampler import sample_completions
+from overopt.bridges.lm.trl_rloo import train_with_rloo
+from overopt.bridges.lm.world import WorldSource, backbone, load_base, load_gold, load_policy, prompt_rows
 from overopt.bridges.score_bank import ScoreBank
 from overopt.bridges.task_graph import Advance
 
@@ -35,8 +33,6 @@ __all__ = [
     "held_out_pairs",
     "preferences",
     "prepare_process",
-    "prompts_of_part",
-    "read_completions",
     "stage_rng",
     "train_policy",
     "train_proxy",
@@ -148,11 +144,6 @@ def train_proxy(
     )
 
 
-def prompts_of_part(recipe: Recipe, part: int) -> range:
-    """Numbers of the held-out prompts that one part of the bank samples."""
-    return range(part, recipe.prompts, recipe.bank_parts)
-
-
 def bank_part(
     source: WorldSource, recipe: Recipe, seed: int, part: int, folder: Path, run: Path, advance: Advance
 ) -> None:
@@ -160,12 +151,11 @@ def bank_part(
     policy = load_base(source)
     _, measured = prompt_rows(source, policy.tokenizer, recipe.prompts)
     gold = load_gold(source)
-    writer = CompletionWriter(folder / "completions.parquet", policy)
-    with writer:
-        for k in prompts_of_part(recipe, part):
-            rows = [measured[k]] * recipe.samples
+    with closing(CompletionWriter(folder / "completions.parquet", policy)) as writer:
+        for k, start, count in recipe.part(part):
+            rows = [measured[k]] * count
             completions = sample_completions(
-                stage_rng(seed, f"bank prompt {k}"),
+                stage_rng(seed, f"bank prompt {k} from {start}"),
                 policy.model,
                 rows,
                 max_new_tokens=recipe.ppo.max_new_tokens,
@@ -173,8 +163,8 @@ def bank_part(
                 pad=policy.pad,
                 temperature=recipe.ppo.temperature,
             ).rows()
-            writer.write(k, measured[k], completions, gold(rows, completions))
-            advance(recipe.samples)
+            writer.write(k, measured[k], completions, gold(rows, completions), first=start)
+            advance(count)
 
 
 def bank_scores(source: WorldSource, recipe: Recipe, proxy: Proxy, folder: Path, run: Path, advance: Advance) -> None:
@@ -212,118 +202,49 @@ def collect_bank(source: WorldSource, recipe: Recipe, folder: Path, run: Path, a
 
 
 def train_policy(
-    source: WorldSource, recipe: Recipe, proxy: str, index: int, seed: int, folder: Path, run: Path, advance: Advance
+    source: WorldSource,
+    recipe: Recipe,
+    optimizer: str,
+    proxy: str,
+    index: int,
+    seed: int,
+    folder: Path,
+    run: Path,
+    advance: Advance,
 ) -> None:
-    """One PPO run: ``checkpoints.parquet``, ``completions.parquet`` (texts of every measurement), ``metrics.json``.
+    """One run of ``optimizer`` ("ppo" or "rloo") against a proxy, or against :data:`GOLD`: the control arm.
 
-    ``proxy`` is a proxy's name, or :data:`GOLD` for the control arm. The run's measurements use the same held-out
-    prompts at every checkpoint, with fresh samples.
+    ``checkpoints.parquet`` and ``completions.parquet`` hold every measurement on the held-out prompts,
+    ``metrics.json`` what PPO says of each update, ``policy/`` the final weights.
     """
-    name = f"ppo {proxy} {index}"
+    name = f"{optimizer} {proxy} {index}"
     rng = stage_rng(seed, name)
-    base = load_base(source)
-    policy = load_policy(source)
+    base, policy = load_base(source), load_policy(source)
     training, measured = prompt_rows(source, base.tokenizer, recipe.prompts)
     gold = load_gold(source)
-    reward: Scorer = gold if proxy == GOLD else RewardModel.load(run / "proxy" / proxy / "model", source.device)
-    rows = [prompt for prompt in measured for _ in range(recipe.evaluation_samples)]
-    codes = np.repeat(np.arange(len(measured)), recipe.evaluation_samples)
-    banks: dict[float, ScoreBank] = {}
-    kl: dict[float, KL] = {}
-    logratio: dict[float, NDArray[np.float64]] = {}
-    writer = CompletionWriter(folder / "completions.parquet", base)
+    reward = gold if proxy == GOLD else RewardModel.load(run / "proxy" / proxy / "model", source.device)
+    measurement = HeldOutMeasurement(
+        folder, base, measured, recipe.evaluation_samples, proxy_name=proxy, proxy=reward, gold=gold,
+        rng_of=lambda step: stage_rng(seed, f"{name} step {step}"),
+        max_new_tokens=recipe.ppo.max_new_tokens, temperature=recipe.ppo.temperature,
+    )  # fmt: skip
 
-    def measure(step: int, model: Any) -> None:
+    def on_step(step: int, model: Any) -> None:
         advance(1 if step else 0)
-        if step % recipe.evaluate_every and step != recipe.ppo.steps:
-            return
-        completions = sample_completions(
-            stage_rng(seed, f"{name} step {step}"),
-            model,
-            rows,
-            max_new_tokens=recipe.ppo.max_new_tokens,
-            eos=base.eos,
-            pad=base.pad,
-            temperature=recipe.ppo.temperature,
-        ).rows()
-        divergence = sequence_kl(model, base.model, rows, completions, pad=base.pad, temperature=recipe.ppo.temperature)
-        gold_score = gold(rows, completions)
-        banks[float(step)] = ScoreBank.from_codes(
-            codes=codes,
-            prompts=tuple(base.text(measured)),
-            gold=gold_score,
-            proxies={proxy: gold_score if proxy == GOLD else reward(rows, completions)},
-            length=np.array([len(row) for row in completions], dtype=np.float64),
-        )
-        kl[float(step)] = divergence.mean(codes, recipe.ppo.temperature)
-        logratio[float(step)] = divergence.logratio
-        for k, prompt in enumerate(measured):
-            mine = slice(k * recipe.evaluation_samples, (k + 1) * recipe.evaluation_samples)
-            writer.write(k, prompt, completions[mine], gold_score[mine], checkpoint=step)
+        if step % recipe.evaluate_every == 0 or step == recipe.ppo.steps:
+            measurement.measure(step, model)
 
-    with writer:
-        metrics = ppo(
-            torch_seed(rng), policy.model, base.model, training, reward, recipe.ppo,
-            eos=base.eos, pad=base.pad, on_step=measure,
-        )  # fmt: skip
-    Checkpoints(banks, kl, logratio).write(folder / "checkpoints.parquet")
+    metrics: list[dict[str, float]] = []
+    with measurement:
+        if optimizer == "ppo":
+            metrics = ppo(
+                torch_seed(rng), policy.model, base.model, training, reward, recipe.ppo,
+                eos=base.eos, pad=base.pad, on_step=on_step,
+            )  # fmt: skip
+        else:
+            train_with_rloo(torch_seed(rng), policy, training, reward, recipe.ppo, on_step)
     _write_json(folder / "metrics.json", metrics)
     policy.model.half().save_pretrained(folder / "policy")
-
-
-class CompletionWriter:
-    """Writes completions with their text and gold to Parquet, a row group per call."""
-
-    SCHEMA = pa.schema(
-        [
-            ("checkpoint", pa.int32()),
-            ("prompt", pa.int32()),
-            ("sample", pa.int32()),
-            ("gold", pa.float64()),
-            ("length", pa.int32()),
-            ("tokens", pa.list_(pa.int32())),
-            ("text", pa.string()),
-        ]
-    )
-
-    def __init__(self, path: Path, policy: Policy) -> None:
-        self.policy = policy
-        self.writer = pq.ParquetWriter(path, self.SCHEMA, compression="zstd")
-
-    def __enter__(self) -> CompletionWriter:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.writer.close()
-
-    def write(
-        self,
-        prompt: int,
-        prompt_ids: TokenIds,
-        completions: Sequence[TokenIds],
-        gold: NDArray[np.float64],
-        checkpoint: int = 0,
-    ) -> None:
-        """Append the completions of one prompt (by its number) at one checkpoint."""
-        count = len(completions)
-        table = pa.table(
-            {
-                "checkpoint": pa.array([checkpoint] * count, pa.int32()),
-                "prompt": pa.array([prompt] * count, pa.int32()),
-                "sample": pa.array(range(count), pa.int32()),
-                "gold": gold,
-                "length": pa.array([len(row) for row in completions], pa.int32()),
-                "tokens": pa.array([list(row) for row in completions], pa.list_(pa.int32())),
-                "text": self.policy.text([[*prompt_ids, *row] for row in completions]),
-            },
-            schema=self.SCHEMA,
-        )
-        self.writer.write_table(table)
-
-
-def read_completions(folder: Path) -> pa.Table:
-    """The completions of a finished stage."""
-    return pq.read_table(folder / "completions.parquet")
 
 
 def _write_json(path: Path, value: Any) -> None:

@@ -120,15 +120,15 @@ def open_table(path: str) -> TableFile:
             content = gzip.decompress(content)
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: cannot be read ({error}).") from None
-    content = content.removeprefix(b"\xef\xbb\xbf")
     if content[:4] == b"PAR1":
         raise InputError(f"{path}: a Parquet file must not be gzipped as a whole; decompress it first.")
+    content = _utf8(path, content)
     start = content[:64].lstrip()
     if not start:
         raise InputError(f"{path}: at least one row is needed, got an empty file.")
     if start[:1] in (b"{", b"["):
         return TableFile(path, _json_names(path, content), "json", content)
-    header = _text(path, re.split(rb"\r\n|\r|\n", content.lstrip(b"\r\n"), maxsplit=1)[0], 0)
+    header = re.split(rb"\r\n|\r|\n", content.lstrip(b"\r\n"), maxsplit=1)[0].decode()
     delimiter = max(_DELIMITERS, key=header.count)
     try:
         names = next(csv.reader(io.StringIO(header), delimiter=delimiter, strict=True), [])
@@ -141,23 +141,30 @@ def _plain(name: str) -> str:
     return name.strip().lower()
 
 
-def _text(path: str, raw: bytes, row: int) -> str:
+def _utf8(path: str, content: bytes) -> bytes:
+    """The text as UTF-8 without a byte-order mark; UTF-16 with one is converted."""
     try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        where = f"row {row}" if row else "the header"
-        raise InputError(f"{path}: must be UTF-8 text, got byte {raw[error.start]:#04x} in {where}.") from None
-    if "\x00" in text:
-        raise InputError(f"{path}: must be UTF-8 text, got a NUL byte (UTF-16, or a damaged file).")
-    return text
+        if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            content = content.decode("utf-16").encode()
+        content = content.removeprefix(b"\xef\xbb\xbf")
+        content.decode()
+    except UnicodeError as error:
+        start = error.start if isinstance(error, UnicodeDecodeError) else 0
+        line = content.count(b"\n", 0, start) + 1
+        raise InputError(
+            f"{path}: must be UTF-8 text, got byte {content[start]:#04x} in line {line}; save the table as UTF-8."
+        ) from None
+    if b"\x00" in content:
+        raise InputError(
+            f"{path}: must be UTF-8 text, got a NUL byte in line {content[: content.index(0)].count(10) + 1}."
+        )
+    return content
 
 
 def _read_csv(path: str, content: bytes, delimiter: str, wanted: list[str]) -> dict[str, pa.ChunkedArray]:
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
 
-    if b"\x00" in content:
-        raise InputError(f"{path}: must be UTF-8 text, got a NUL byte (UTF-16, or a damaged file).")
     wrong: list[tuple[int, int, int]] = []
 
     def on_wrong_length(row: Any) -> str:
@@ -173,7 +180,7 @@ def _read_csv(path: str, content: bytes, delimiter: str, wanted: list[str]) -> d
                 delimiter=delimiter, newlines_in_values=True, invalid_row_handler=on_wrong_length
             ),
             convert_options=arrow_csv.ConvertOptions(
-                include_columns=wanted, column_types=dict.fromkeys(wanted, pa.binary()), strings_can_be_null=False
+                include_columns=wanted, column_types=dict.fromkeys(wanted, pa.string()), strings_can_be_null=False
             ),
         )
     except (pa.ArrowException, OSError) as error:
@@ -181,15 +188,7 @@ def _read_csv(path: str, content: bytes, delimiter: str, wanted: list[str]) -> d
     if wrong:
         number, expected, actual = wrong[0]
         raise InputError(f"{path}, row {number - 1}: must have {expected} cells like the header, got {actual}.")
-    columns = {}
-    for name in wanted:
-        try:
-            columns[name] = table[name].cast(pa.string())
-        except pa.ArrowInvalid:
-            for row, cell in enumerate(table[name].to_pylist(), start=1):
-                _text(path, cell, row)
-            raise
-    return columns
+    return {name: table[name] for name in wanted}
 
 
 def _json_names(path: str, content: bytes) -> tuple[str, ...]:
@@ -199,7 +198,7 @@ def _json_names(path: str, content: bytes) -> tuple[str, ...]:
 
 def _json_records(path: str, content: bytes, only_first: bool = False) -> list[tuple[int, dict[str, Any]]]:
     """(row, object) pairs of a JSONL file or of one JSON array."""
-    text = _text(path, content, 0)
+    text = content.decode()
     records: list[tuple[int, Any]]
     try:
         if text.lstrip().startswith("["):

@@ -86,13 +86,13 @@ def tilt_kl(blocks: list[Block], gain: float) -> tuple[float, bool]:
     ``KL = lambda E_lambda[p] - log E_0[exp(lambda p)]``, averaged over prompts that share ``lambda``, by
     self-normalised weights. They are trusted while a prompt's weights are worth at least ten samples.
     """
-    if gain == 0.0:
-        return 0.0, False
-    sign = math.copysign(1.0, gain)
     n_prompts = sum(block.prompts.size for block in blocks)
     scale = math.sqrt(sum(float((block.proxy**2).mean(axis=1).sum()) for block in blocks) / n_prompts)
     if scale == 0.0:
-        return 0.0, True
+        return 0.0, gain != 0.0
+    if abs(gain) < 1e-12 * scale:
+        return 0.0, False
+    sign = math.copysign(1.0, gain)
 
     def at(inverse_temperature: float) -> tuple[float, float, float]:
         total_gain = total_kl = total_size = 0.0

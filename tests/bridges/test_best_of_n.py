@@ -1,4 +1,4 @@
-"""The best-of-n estimator against brute force, exact fractions, the jackknife and known laws; what must not change it."""
+"""The best-of-n estimator against brute force, exact fractions, the jackknife and known laws; its invariances."""
 
 from __future__ import annotations
 

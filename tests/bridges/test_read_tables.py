@@ -1,0 +1,248 @@
+"""Messy tables: every format reads alike, and every mistake is named by file, row, column and value."""
+
+from __future__ import annotations
+
+import gzip
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+
+from overopt.bridges import read_tables as reader
+from overopt.bridges.read_tables import TableColumns, read_tables
+from overopt.bridges.score_bank import ScoreBank
+from overopt.bridges.stored_bank import StoredBank
+from overopt.bridges.validation.table_fuzz import fuzz_tables
+from overopt.theory.errors import InputError
+
+GOOD = "prompt,sample,gold,proxy\na,0,1,2\na,1,3,1.5\nb,0,0,7\nb,1,-1,2e1\n"
+RUN = (
+    "checkpoint,prompt,sample,gold,proxy,kl,logratio\n"
+    "0,a,0,1,2,0,0\n0,a,1,2,2.5,0,0\n0,b,0,1,2,0,0\n0,b,1,2,4,0,0\n"
+    "5,a,0,1,2,1.5,1.4\n5,a,1,2,2,1.5,1.7\n5,b,0,3,2,1.5,1.2\n5,b,1,2,2,1.5,1.9\n"
+)
+
+
+@pytest.fixture
+def at(tmp_path, monkeypatch):
+    """Write a file into the working folder; its name."""
+    monkeypatch.chdir(tmp_path)
+
+    def write(content: str | bytes, name: str = "t.csv") -> str:
+        (tmp_path / name).write_bytes(content.encode() if isinstance(content, str) else content)
+        return name
+
+    return write
+
+
+def records() -> list[dict[str, object]]:
+    cells = [line.split(",") for line in GOOD.split()[1:]]
+    return [{"prompt": c[0], "sample": int(c[1]), "gold": float(c[2]), "proxy": float(c[3])} for c in cells]
+
+
+def parquet_bytes(columns: dict[str, object]) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table(columns), sink)
+    return sink.getvalue().to_pybytes()
+
+
+FORMATS = {
+    "comma": GOOD,
+    "semicolon": GOOD.replace(",", ";"),
+    "tab": GOOD.replace(",", "\t"),
+    "windows": "\ufeff" + GOOD.replace("\n", "\r\n"),
+    "utf-16": GOOD.encode("utf-16"),
+    "gzip": gzip.compress(GOOD.encode()),
+    "blank lines": GOOD.replace("\n", "\n\n"),
+    "quoted": GOOD.replace("a,", '"a",').replace("gold", '"gold"'),
+    "capitals and blanks": GOOD.replace("gold", " Gold ").replace("prompt", "PROMPT"),
+    "other columns": "text," + GOOD.replace("\n", "\nhéllo,", 4),
+    "jsonl": "\n".join(json.dumps(record) for record in records()),
+    "json array": json.dumps(records()),
+    "json text": "\n".join(json.dumps({k: str(v) for k, v in record.items()}) for record in records()),
+    "gzipped jsonl": gzip.compress("\n".join(json.dumps(record) for record in records()).encode()),
+    "parquet": parquet_bytes({name: [record[name] for record in records()] for name in records()[0]}),
+}
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_every_format_gives_the_same_bank(at, form) -> None:
+    bank = read_tables([at(FORMATS[form], "any.name")]).bank
+    assert bank.prompts == ("a", "b")
+    assert bank.gold.tolist() == [1, 3, 0, -1]
+    assert bank.proxies["proxy"].tolist() == [2, 1.5, 7, 20]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (GOOD.replace("1.5", "nan"), "t.csv, row 2, column 'proxy': must be finite, got nan."),
+        (GOOD.replace("1.5", "-inf"), "t.csv, row 2, column 'proxy': must be finite, got -inf."),
+        (GOOD.replace("1.5", ""), "t.csv, row 2, column 'proxy': must be a number, got an empty cell."),
+        (GOOD.replace("1.5", "high"), "t.csv, row 2, column 'proxy': must be a number, got 'high'."),
+        (GOOD.replace("b,0", "a,0"), "row 3, column 'sample': ... got (prompt 'a', sample 0) again, as in t.csv"),
+        (GOOD.replace("b,0,", ",0,"), "t.csv, row 3, column 'prompt': must not be empty, got an empty cell."),
+        (GOOD.replace("b,0,", "b,,"), "t.csv, row 3, column 'sample': must not be empty, got an empty cell."),
+        (GOOD.replace(",2e1", ""), "t.csv, row 4: must have 4 cells like the header, got 3."),
+        (GOOD.replace("2e1", "2e1,9"), "t.csv, row 4: must have 4 cells like the header, got 5."),
+        (GOOD.replace(",", ";").replace("1.5", "1,5"), "row 2, column 'proxy': must be a number, got '1,5' (decimal"),
+        (GOOD.replace("gold", "golden"), "column 'gold' must exist, got ... Did you mean 'golden'?"),
+        (GOOD.replace("sample", "gold"), "column 'gold' must occur once in the header, got it 2 times."),
+        (GOOD.split("\n")[0] + "\n", "t.csv: at least one row is needed, got none."),
+        ("", "t.csv: at least one row is needed, got an empty file."),
+        ("prompt,gold,proxy\na,1,2\nb,2,3\n", "column 'prompt': every prompt needs at least 2 base samples, got 1"),
+        (GOOD.replace("a,1,3", "a,1,1").replace("b,1,-1", "b,1,0"), "column 'gold': must vary within prompts, got one"),
+        (GOOD.encode("latin-1").replace(b"a,0", b"\xe9,0"), "must be UTF-8 text, got byte 0xe9 in line 2"),
+        (gzip.compress(GOOD.encode())[:-4], "t.csv: cannot be read"),
+        ('{"gold": 1, "proxy": 1}\n{"gold": 2', "t.csv, row 2: must be JSON, one object per line"),
+        ('{"gold": 1, "proxy": 1}\n[2]', "t.csv, row 2: must be a JSON object, got [2]."),
+        ('{"gold": 1, "proxy": 1}\n{"gold": 2}', "row 2, column 'proxy': must be present in every object, got none."),
+        ('{"gold": 1, "proxy": NaN}', "t.csv, row 1, column 'proxy': must be finite, got nan."),
+        (parquet_bytes({"gold": [1.0, 2], "proxy": [[1], [2]]}), "column 'proxy' must hold numbers, got type list"),
+        (parquet_bytes({"gold": [1.0, None], "proxy": [1, 2]}), "row 2, column 'gold': must be a number, got an empty"),
+        (parquet_bytes({"gold": [1.0], "proxy": [1]})[:40], "t.csv: cannot be read as Parquet"),
+        (RUN.replace("5,b,1,2,2,1.5", "5,b,1,2,2,-1"), "row 8, column 'kl': a KL must be >= 0, got -1; a log-ratio"),
+        (RUN.replace("5,b", "5,c"), "t.csv: every checkpoint must hold the same prompts, got prompt 'b' at"),
+        (RUN.replace("\n0,", "\n2,"), "base samples are needed: ... got checkpoints 2, 5."),
+        (RUN.replace("\n5,", "\nfinal,"), "row 5, column 'checkpoint': a checkpoint must be a number"),
+        (
+            RUN.replace("logratio", "kl_kind").replace(",0\n", ",k1\n").replace(",1.4\n", ",k3\n"),
+            "column 'kl_kind': KL must be of one kind, got",
+        ),
+    ],
+)  # fmt: skip
+def test_every_mistake_is_named(at, content, message) -> None:
+    name = at(content)
+    with pytest.raises(InputError) as caught:
+        read_tables([name])
+    text = str(caught.value)
+    assert "\n" not in text
+    start = 0
+    for part in message.split("... "):
+        assert part in text[start:], text
+        start = text.index(part, start) + len(part)
+
+
+def test_files_must_exist_and_be_given_once(at) -> None:
+    name = at(GOOD)
+    for paths, message in (([], "at least one table"), (["no.csv"], "no.csv: no such file"), ([name, name], "once")):
+        with pytest.raises(InputError, match=message):
+            read_tables(paths)
+
+
+def test_columns_can_have_any_name(at) -> None:
+    content = "task;i;score;rm a;rm b\nx;7;True;1;2\nx;9;false;2;1\n"
+    columns = TableColumns(prompt="task", sample="i", gold="score", proxy=("rm a", "rm b"))
+    bank = read_tables([at(content)], columns).bank
+    assert bank.gold.tolist() == [1, 0]
+    assert bank.sample.tolist() == [7, 9]
+    assert list(bank.proxies) == ["rm a", "rm b"]
+
+
+def test_proxies_are_found_by_their_prefix(at) -> None:
+    bank = read_tables([at("gold,proxy,proxy_small,proximity\n1,2,3,4\n2,3,4,5\n")]).bank
+    assert list(bank.proxies) == ["proxy", "proxy_small"]
+    assert bank.prompts == ("pool",), "no prompt column: one pool"
+
+
+def test_gold_is_no_proxy(at) -> None:
+    with pytest.raises(InputError, match="a proxy must differ from gold, got column 'gold' for both"):
+        read_tables([at(GOOD)], TableColumns(proxy=("gold",)))
+
+
+def test_unequal_prompts_are_said(at) -> None:
+    tables = read_tables([at(GOOD + "b,2,5,5\n")])
+    assert tables.bank.samples_per_prompt == 2
+    assert tables.warnings == ("prompts have 2 to 3 samples; n stops at 2, the number of prompt 'a'.",)
+
+
+def test_shards_are_joined_and_mistakes_located_in_theirs(at) -> None:
+    one, two = at(GOOD), at(GOOD.replace("\na,", "\nc,").replace("\nb,", "\nd,"), "u.csv")
+    assert read_tables([one, two]).bank.prompts == ("a", "b", "c", "d")
+    with pytest.raises(InputError, match=r"u\.csv, row 2, column 'sample': .* as in t\.csv, row 4"):
+        read_tables([one, at("prompt,sample,gold,proxy\ne,1,1,1\nb,1,1,1\n", "u.csv")])
+
+
+def test_a_run_in_one_table(at) -> None:
+    tables = read_tables([at(RUN)])
+    assert tables.checkpoints.values == (0.0, 5.0)
+    assert tables.bank is tables.checkpoints.at(0.0), "checkpoint 0 is the bank if none is given"
+    assert tables.checkpoints.kl[5.0].value == 1.5
+    assert tables.checkpoints.kl[5.0].estimator == "imported"
+    assert tables.checkpoints.logratio[5.0].tolist() == [1.4, 1.7, 1.2, 1.9]
+
+
+def test_rows_of_a_run_in_any_order_stay_records(at) -> None:
+    header, *lines = RUN.splitlines()
+    shuffled = [lines[k] for k in np.random.default_rng(0).permutation(8)]
+    tables = read_tables([at("\n".join([header, *shuffled]))])
+    assert tables.checkpoints.logratio[5.0].tolist() == [1.4, 1.7, 1.2, 1.9]
+    assert tables.checkpoints.at(5.0).gold.tolist() == [1, 2, 3, 2]
+
+
+def test_logratios_alone_make_a_k1_with_its_error(at) -> None:
+    content = "\n".join(",".join(line.split(",")[:5] + line.split(",")[6:]) for line in RUN.splitlines())
+    kl = read_tables([at(content)]).checkpoints.kl[5.0]
+    assert kl.estimator == "k1"
+    assert kl.value == pytest.approx(1.55)
+    assert kl.standard_error == pytest.approx(np.std([1.55, 1.55], ddof=1) / np.sqrt(2), abs=1e-12)
+
+
+def test_two_kinds_of_kl_in_one_table_are_noticed(at) -> None:
+    tables = read_tables([at(RUN.replace(",1.5,", ",0.1,"))])
+    assert len(tables.warnings) == 1
+    assert "checkpoint 5: the kl column says 0.1 nats, the mean logratio 1.55" in tables.warnings[0]
+
+
+def test_a_run_without_kl_is_read_and_said(at) -> None:
+    content = "\n".join(",".join(line.split(",")[:5]) for line in RUN.splitlines())
+    tables = read_tables([at(content)])
+    assert tables.checkpoints.kl == {}
+    assert "no kl and no logratio column" in tables.warnings[0]
+
+
+def test_checkpoint_names_with_a_number(at) -> None:
+    content = RUN.replace("\n0,", "\ncheckpoint-0,").replace("\n5,", "\ncheckpoint-500,")
+    assert read_tables([at(content)]).checkpoints.values == (0.0, 500.0)
+
+
+def test_a_bank_beside_a_run(at) -> None:
+    bank, run = at(GOOD), at(RUN, "run.csv")
+    tables = read_tables([run, bank])
+    assert tables.bank.gold.tolist() == [1, 3, 0, -1]
+    more = read_tables([run, at(GOOD + "c,0,1,2\nc,1,2,2\n")])
+    assert more.bank.prompts == ("a", "b")
+    assert "the checkpoints hold 2 of the bank's 3 prompts" in more.warnings[0]
+    with pytest.raises(InputError, match="got prompt 'b' in the checkpoints only"):
+        read_tables([run, at(GOOD.replace("\nb,", "\nz,"))])
+
+
+def test_large_parquet_banks_stay_on_disk(at, monkeypatch) -> None:
+    name = at(FORMATS["parquet"], "t.parquet")
+    assert isinstance(read_tables([name]).bank, ScoreBank)
+    monkeypatch.setattr(reader, "STREAM_ROWS", 3)
+    stored = read_tables([name]).bank
+    assert isinstance(stored, StoredBank)
+    assert (stored.n_prompts, stored.samples_per_prompt, stored.proxies) == (2, 2, ("proxy",))
+
+
+def test_mutated_tables_end_in_a_result_or_in_one_line() -> None:
+    """A small share of the 2,000 that `overopt validate` runs."""
+    result = fuzz_tables(np.random.default_rng(0), 60)
+    assert not result.failures, result.failures[0]
+    assert result.diagnosed > 5
+    assert result.refused > 20
+
+
+def test_the_fuzz_notices_a_bug(monkeypatch) -> None:
+    """Control: an exception that is not for the user is reported as a failure."""
+    import overopt.bridges.validation.table_fuzz as fuzz
+
+    def broken(paths: list[str]) -> None:
+        raise KeyError(paths[0])
+
+    monkeypatch.setattr(fuzz, "read_tables", broken)
+    assert len(fuzz_tables(np.random.default_rng(0), 3).failures) == 3

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from overopt.toys.curve import ToyCurve, ToyPoint
-    from overopt.toys.simulate import simulate, toy
+    from overopt.toys.run import simulate, toy
 
 __all__ = ["ToyCurve", "ToyPoint", "simulate", "toy"]
 
@@ -18,7 +18,7 @@ __all__ = ["ToyCurve", "ToyPoint", "simulate", "toy"]
 def __getattr__(name: str) -> Any:
     """Load the worlds on first use: they need scipy."""
     if name in ("simulate", "toy"):
-        from overopt.toys.simulate import simulate, toy
+        from overopt.toys.run import simulate, toy
 
         return {"simulate": simulate, "toy": toy}[name]
     if name in ("ToyCurve", "ToyPoint"):

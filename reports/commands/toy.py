@@ -105,7 +105,7 @@ def _list(argv: Sequence[str]) -> int:
 def _run(options: Any) -> list[ToyCurve]:
     import numpy as np
 
-    from overopt.toys.simulate import simulate
+    from overopt.toys.run import simulate
 
     names = options.optimizer or tuple(options.world.runners())[:1]
     if len(set(names)) < len(names):

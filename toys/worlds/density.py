@@ -72,7 +72,7 @@ def gaussian_smoothed(weights: Array, means: Array, sd: float) -> Density:
     def log_pdf(x: Array) -> Array:
         return np.asarray(np.where((x >= grid[0]) & (x <= grid[-1]), spline(x), -np.inf))
 
-    return Density(log_pdf, np.linspace(grid[0], grid[-1], int((grid[-1] - grid[0]) / (0.75 * sd)) + 2))
+    return Density(log_pdf, np.linspace(grid[0], grid[-1], int((grid[-1] - grid[0]) / (1.25 * sd)) + 2))
 
 
 def piecewise_linear_density(knots: Array, heights: Array) -> Density:

@@ -25,6 +25,7 @@ __all__ = ["check_positive", "regression_joint"]
 Array = NDArray[np.float64]
 
 _EDGES = np.linspace(-18.0, 18.0, 73)
+_NULL_REACH = 14.0
 SMALLEST_HIDDEN = 0.1
 
 
@@ -73,10 +74,11 @@ def regression_joint(mean: Callable[[Array], Array], hidden: float, kinks: tuple
         lambda p: np.asarray(log_ndtr(-np.asarray(p) * unit)),
         scaled_mean,
     )
-    gold_nodes = scale.gold(values)
+    likely = np.abs(u) < _NULL_REACH
+    weight, gold_nodes = mass[likely], scale.gold(values[likely])
     null = IndependentSum(
-        gaussian_smoothed(mass, gold_nodes, spread),
-        gaussian_smoothed(mass, u / unit - gold_nodes, spread),
+        gaussian_smoothed(weight, gold_nodes, spread),
+        gaussian_smoothed(weight, u[likely] / unit - gold_nodes, spread),
     )
 
     def draw_gold(rng: np.random.Generator, proxy: Array) -> Array:

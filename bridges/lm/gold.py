@@ -8,7 +8,8 @@ Three networks, each larger than the largest proxy, and a word count:
 - ``rating_if_natural`` = p clip(s, -4, 4) - 3 (1 - p): a human rating s, and the probability p that the text is one
   that a person wrote;
 - a language model, pretrained apart from the policy with another seed, whose negative log-likelihood per token must lie
-  in the band where human texts lie: fluency = clip(|z| - 1.5, 0, 3), z in SD of human texts;
+  in the band where human texts lie: fluency = clip(z - 1.5, 0, 3) + clip(-2.5 - z, 0, 3), z in SD of human texts (a
+  text more predictable than almost all human ones is a loop, one a little more predictable only a commonplace);
 - repetition = clip((z - 2) / 2, 0, 3) with z of 1 - distinct tokens / tokens; repeated bigrams = clip(count - 1, 0, 4).
 
 An optimizer has to please all of them at once: each alone likes some loop of words (the model card names them).
@@ -38,6 +39,7 @@ CORRUPTED_RATING = -3.0
 """What a learned gold says of a text that no person wrote."""
 LOWEST, HIGHEST = -4.0, 4.0
 """Ends of the human rating scale; gold never falls below its lower end."""
+_BAND = (-2.5, 1.5)
 _WEIGHTS, _SETTINGS = "model.safetensors", "gold.json"
 _CONTEXT = 256
 
@@ -231,7 +233,7 @@ class GoldRewardModel:
             rating_or_low=learned[:, 0],
             rating_if_natural=natural * rating + CORRUPTED_RATING * (1 - natural),
             nll=nll,
-            fluency=np.clip(np.abs(z_nll) - 1.5, 0, 3),
+            fluency=np.clip(z_nll - _BAND[1], 0, 3) + np.clip(_BAND[0] - z_nll, 0, 3),
             repetition=np.clip((z_repetition - 2) / 2, 0, 3),
             repeated_bigrams=np.clip(repeated[:, 1] - 1, 0, 4),
         )

@@ -24,6 +24,7 @@ from overopt.reports.pages.split_blocks import (
     METHOD_NAMES,
     TERM_KEY,
     gap_figure,
+    law_formula,
     side_by_side,
     waterfall_domain,
     waterfall_figure,
@@ -137,7 +138,7 @@ def _law(name: str, record: Json, method: Kind) -> FittedLaw | None:
     if not fit or not scale or fit.get("alpha") is None or not fit.get("line"):
         return None
     line = tuple((d, gold / scale["gold_unit"]) for d, gold in fit["line"])
-    return FittedLaw(method, name, None, fit["formula"], fit["alpha"], fit["beta"] or 0.0, line)
+    return FittedLaw(method, name, None, law_formula(fit["law"]), fit["alpha"], fit["beta"] or 0.0, line)
 
 
 def _at(method: str, pressure: float) -> str:
@@ -168,9 +169,10 @@ def _verdict_on_several(found: Mapping[str, Sequence[_Optimizer]], turned: set[s
     intervals = [group[-1].splits[-1].ci.get("delivered") for group in found.values() if group]
     raised = sum(bounds is not None and bounds[0] > 0 for bounds in intervals)
     lowered = sum(bounds is not None and bounds[1] < 0 for bounds in intervals)
-    rest = len(found) - raised - lowered
-    turn = f"{len(turned)} make it rise and then fall" if turned else "none makes it rise and then fall"
-    return f"Of {len(found)} proxies {raised} raise gold, {lowered} lower it and {rest} do neither; {turn}"
+    counts = {"raise gold": raised, "lower gold": lowered, "do neither": len(found) - raised - lowered}
+    told = ", ".join(f"{number} {words}" for words, number in counts.items() if number)
+    turn = f"{len(turned)} make gold rise, then fall" if turned else "none makes gold rise, then fall"
+    return f"{len(found)} proxies: {told}; {turn}"
 
 
 def _turns(turn: Json) -> bool:
@@ -338,7 +340,7 @@ def _laws(record: Json) -> list[Block]:
     rows = tuple(
         (
             METHOD_NAMES[method],
-            f"`{fit['formula']}`",
+            law_formula(fit["law"]),
             Measured(plain(fit["alpha"], 3), interval(fit.get("alpha_ci"), 3)),
             Measured(plain(fit.get("beta"), 3), interval(fit.get("beta_ci"), 3)),
             fit["peak"],

@@ -38,13 +38,17 @@ from overopt.reports.pages.split_blocks import (
     TERM_KEY,
     curve_table,
     gap_figure,
+    law_formula,
     side_by_side,
     split_table,
     waterfall_domain,
     waterfall_figure,
 )  # fmt: skip
 
-__all__ = ["demo_picture", "run_page"]
+__all__ = ["CONTROL", "demo_picture", "run_page"]
+
+CONTROL = "gold"
+"""Proxy name of the control arm, in which gold itself is optimized."""
 
 
 def run_page(run: RunSummary) -> Page:
@@ -69,8 +73,10 @@ def _curves(run: RunSummary, method: str, proxy: str) -> list[MeasuredCurve]:
     return [curve for curve in run.curves if curve.method == method and curve.proxy_name == proxy]
 
 
-def _fits(run: RunSummary, method: str, proxy: str) -> list[FittedLaw]:
-    return [law for law in run.laws if law.method == method and law.proxy_name == proxy]
+def _papers_fits(run: RunSummary, method: str, proxy: str) -> list[FittedLaw]:
+    """The fits of the law that the reference experiment uses for this method."""
+    name = "bon" if method == "best-of-n" else "rl"
+    return [law for law in run.laws if (law.method, law.proxy_name, law.law) == (method, proxy, name)]
 
 
 def _splits(run: RunSummary, method: str, *, first_seed: bool) -> list[SplitRow]:
@@ -80,7 +86,7 @@ def _splits(run: RunSummary, method: str, *, first_seed: bool) -> list[SplitRow]
 
 def _panels(run: RunSummary) -> list[tuple[str, list[MeasuredCurve], list[FittedLaw]]]:
     found = [
-        (method, _curves(run, method, run.headline_proxy), _fits(run, method, run.headline_proxy))
+        (method, _curves(run, method, run.headline_proxy), _papers_fits(run, method, run.headline_proxy))
         for method in ("best-of-n", "ppo", "checkpoints")
     ]
     return [panel for panel in found if panel[1]]
@@ -90,8 +96,11 @@ def _picture(run: RunSummary) -> tuple[Block, ...]:
     panels = _panels(run)
     domain = value_domain([curve for _, curves, _ in panels for curve in curves])
     figures = tuple(_panel(method, curves, laws, domain) for method, curves, laws in panels)
-    names = list(dict.fromkeys(law.law for _, _, laws in panels for law in laws))
-    fitted = f" Dashed: fitted {' and '.join(names)}; dotted: beyond the points that the fit saw." if names else ""
+    laws = [law for _, _, fits in panels for law in fits]
+    names = list(dict.fromkeys(law_formula(law.law) for law in laws))
+    fitted = f" Dashed: fitted {' and '.join(names)}." if names else ""
+    if any(law.fitted_to_d is not None and law.fitted_to_d < law.line[-1][0] for law in laws):
+        fitted += " Dotted: beyond the points that the fit saw."
     return (side_by_side(figures), Note(f"Bands are 95% intervals over prompts.{fitted}"))
 
 
@@ -251,7 +260,7 @@ def _along_ppo(run: RunSummary) -> Section | None:
 
 def _exchange(run: RunSummary) -> Section | None:
     curves = [curve for _, group, _ in _panels(run) for curve in group]
-    control = _curves(run, "ppo", "gold")
+    control = _curves(run, "ppo", CONTROL)
     blocks: list[Figure] = []
     if curves:
         ends = ", ".join(
@@ -280,7 +289,33 @@ def _exchange(run: RunSummary) -> Section | None:
                 name="control",
             )
         )
-    return Section("What the proxy buys", (side_by_side(blocks),)) if blocks else None
+    rows: list[Block] = [side_by_side(blocks)] if blocks else []
+    rows += _other_runs(run)
+    return Section("What the proxy buys", tuple(rows)) if rows else None
+
+
+def _other_runs(run: RunSummary) -> list[Block]:
+    """PPO against further proxies, one panel each, on one axis."""
+    names = {curve.proxy_name: None for curve in run.curves if curve.method == "ppo"}
+    others = [name for name in names if name not in (run.headline_proxy, CONTROL)]
+    groups = [_curves(run, "ppo", name) for name in others]
+    if not groups:
+        return []
+    domain = value_domain([curve for group in groups for curve in group])
+    figures = []
+    for name, group in zip(others, groups, strict=True):
+        last = group[0].points[-1]
+        figures.append(
+            Figure(
+                chart=overoptimization(group, x_title=d_title(group[0].kl_kind), domain=domain, height=300),
+                title=f"PPO on {name}",
+                subtitle=f"{count(last.pressure)} steps, {len(group)} seed{'s' if len(group) > 1 else ''}",
+                alt=f"PPO on {name}: the proxy gained {signed(last.proxy)} and gold {signed(last.gold)} gold SD.",
+                table=curve_table(group),
+                name=f"ppo-{name}",
+            )
+        )
+    return [side_by_side(figures)]
 
 
 def _trends(run: RunSummary) -> Section | None:
@@ -313,7 +348,7 @@ def _law_table(laws: Sequence[FittedLaw], fold: str = "") -> Table:
         (
             law.proxy_name,
             METHOD_NAMES[law.method] + ("" if law.seed is None else f", seed {law.seed}"),
-            law.law,
+            law_formula(law.law),
             Measured(plain(law.alpha), interval(law.alpha_ci)),
             Measured(plain(law.beta), interval(law.beta_ci)),
             "none inside" if law.peak_d is None else plain(law.peak_d),

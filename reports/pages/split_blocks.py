@@ -11,12 +11,14 @@ from overopt.reports.charts.theme import TERMS
 from overopt.reports.charts.waterfall import waterfall
 from overopt.reports.numbers import count, interval, plain, signed
 from overopt.reports.pages.blocks import Block, Columns, Figure, Key, Measured, Table
+from overopt.theory.scaling_laws import law_named
 
 __all__ = [
     "METHOD_NAMES",
     "TERM_KEY",
     "curve_table",
     "gap_figure",
+    "law_formula",
     "side_by_side",
     "split_table",
     "waterfall_domain",
@@ -34,6 +36,14 @@ TERM_KEY = Key(
 
 
 METHOD_NAMES = {"best-of-n": "Best-of-n", "ppo": "PPO", "checkpoints": "Checkpoints"}
+
+
+def law_formula(name: str) -> str:
+    """The law of this name as printed in the paper, with Greek letters."""
+    formula = law_named(name).formula
+    for word, letter in (("alpha", "α"), ("beta", "β"), ("gamma", "γ"), ("-", "−")):
+        formula = formula.replace(word, letter)
+    return formula
 
 
 def side_by_side(figures: Sequence[Figure]) -> Block:

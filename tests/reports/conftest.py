@@ -155,18 +155,29 @@ def ppo(world, name, rng, seed):
     return MeasuredCurve("ppo", name, seed, kind, tuple(points)), splits, found
 
 
+def control(rng):
+    """PPO on gold itself: only quality moves, and the proxy is gold."""
+    points = []
+    for step in STEPS:
+        a = 2 * (step / STEPS[-1]) ** 0.6
+        g = (rng.standard_normal((PROMPTS, 256)) + a).mean(1)
+        points.append(point(step, a * a / 2, g, g))
+    kind = "full-vocabulary, policy||base, sequence sum, completion only, T=1"
+    return MeasuredCurve("ppo", "gold", 0, kind, tuple(points))
+
+
 def fit(curve, law):
-    """Least squares of d(alpha - beta d) or d(alpha - beta log d) on the points below the last three."""
+    """Least squares of d(alpha - beta d) or d(alpha - beta log d) on all points but the last three."""
     d = np.array([p.d for p in curve.points if p.d > 0])
     gold = np.array([p.gold for p in curve.points if p.d > 0])
     seen = slice(0, len(d) - 3)
 
     def design(x):
-        return np.stack([x, -x * (x if law == "d(α − βd)" else np.log(x))], 1)
+        return np.stack([x, -x * (x if law == "bon" else np.log(x))], 1)
 
     (alpha, beta), *_ = np.linalg.lstsq(design(d[seen]), gold[seen], rcond=None)
     grid = np.linspace(0.02, d[-1], 60)
-    peak = alpha / 2 / beta if law == "d(α − βd)" else np.exp(alpha / beta - 1)
+    peak = alpha / 2 / beta if law == "bon" else np.exp(alpha / beta - 1)
     residual = gold - design(d) @ (alpha, beta)
     noise = (residual[seen] ** 2).sum() / (len(gold[seen]) - 2)
     half = 1.96 * np.sqrt(noise * np.diag(np.linalg.inv(design(d[seen]).T @ design(d[seen]))))
@@ -203,7 +214,7 @@ def run_summary() -> RunSummary:
             curve, rows = best_of_n(world, name, rng)
             curves.append(curve)
             splits += rows
-            laws.append(fit(curve, "d(α − βd)"))
+            laws.append(fit(curve, "bon"))
             top = max(curve.points, key=lambda p: p.gold)
             g, p = world.sample(rng, (2, 4000))
             right = float(((g[0] > g[1]) == (p[0] > p[1])).mean())
@@ -223,13 +234,19 @@ def run_summary() -> RunSummary:
                     gold_peak_n=top.pressure,
                 )
             )
+            if name == "1365k/4000":
+                curve, rows, found = ppo(world, name, rng, 0)
+                curves.append(curve)
+                splits += rows
+                peaks.append(found)
             if name == "67k/4000":
                 for seed in (0, 1, 2):
                     curve, rows, found = ppo(world, name, rng, seed)
                     curves.append(curve)
                     splits += rows
                     peaks.append(found)
-                    laws.append(fit(curve, "d(α − β log d)"))
+                    laws.append(fit(curve, "rl"))
+    curves.append(control(rng))
     run = next(curve for curve in curves if curve.method == "ppo")
     stages = {"base": 0, "peak": int(peaks[0].peak_pressure / 20), "end": -1}
     for stage, index in stages.items():

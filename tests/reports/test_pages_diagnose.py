@@ -95,7 +95,7 @@ def test_the_drawn_law_is_in_gold_sd(turning):
 
 def test_several_proxies_are_counted(several):
     headline = diagnose_page(several).headline
-    assert headline.startswith("Of 4 proxies 2 raise gold, 1 lower it and 1 do neither")
+    assert headline.startswith("4 proxies: 2 raise gold, 1 lower gold, 1 do neither")
     html = page_html(diagnose_page(several))
     assert all(f"<h2>{name}</h2>" in html for name in ("good", "judge", "bad", "flat"))
     assert "promises" in figures(several)

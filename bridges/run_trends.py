@@ -44,15 +44,22 @@ def _rise_and_fall(peaks: Sequence[GoldPeak]) -> Trend | None:
         and peak.fall > FALL_ERRORS * peak.fall_se
         and peak.proxy_after > FALL_ERRORS * peak.proxy_after_se
     ]
-    wrong = [peak for peak in peaks if peak.fall < 0 or peak.rise < 0]
-    evidence = "; ".join(
-        f"seed {peak.seed}: gold +{peak.rise:.2f} ({peak.rise / peak.rise_se:.1f} standard errors) at KL "
-        f"{peak.peak_kl:.1f}, then {-peak.fall:+.2f} ({peak.fall / peak.fall_se:.1f}) to KL {peak.end_kl:.0f} while "
-        f"the proxy went {peak.proxy_after:+.2f}"
-        for peak in peaks
-    )
-    verdict: Verdict = "reproduced" if len(clear) == len(peaks) else "not reproduced" if wrong else "cannot tell"
+    no_turn = [peak for peak in peaks if peak.rise <= 0 or peak.peak_pressure == peak.end_pressure]
+    evidence = "; ".join(_turn(peak) for peak in peaks)
+    verdict: Verdict = "reproduced" if len(clear) == len(peaks) else "not reproduced" if no_turn else "cannot tell"
     return Trend("PPO: gold rises, then falls, while the proxy keeps rising.", verdict, evidence)
+
+
+def _turn(peak: GoldPeak) -> str:
+    risen = f"seed {peak.seed}: gold {peak.rise:+.2f}{_in_errors(peak.rise, peak.rise_se)} at KL {peak.peak_kl:.1f}"
+    if peak.peak_pressure == peak.end_pressure:
+        return f"{risen}, its last measurement"
+    fallen = f"then {-peak.fall:+.2f}{_in_errors(peak.fall, peak.fall_se)} to KL {peak.end_kl:.0f}"
+    return f"{risen}, {fallen} while the proxy went {peak.proxy_after:+.2f}"
+
+
+def _in_errors(value: float, error: float) -> str:
+    return f" ({abs(value) / error:.1f} standard errors)" if error > 0 else ""
 
 
 def _order(statement: str, proxies: Sequence[ProxyModel], group: Callable[[ProxyModel], int]) -> Trend | None:
@@ -100,7 +107,7 @@ def control_trend(peaks: Sequence[GoldPeak]) -> tuple[Trend, ...]:
         peak for peak in control if peak.rise > RISE_ERRORS * peak.rise_se and peak.fall < FALL_ERRORS * peak.fall_se
     ]
     evidence = "; ".join(
-        f"seed {peak.seed}: +{peak.rise:.2f} at KL {peak.peak_kl:.1f}, change to the end {-peak.fall:+.2f} "
+        f"seed {peak.seed}: {peak.rise:+.2f} at KL {peak.peak_kl:.1f}, change to the end {-peak.fall:+.2f} "
         f"(standard error {peak.fall_se:.2f})"
         for peak in control
     )

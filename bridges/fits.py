@@ -124,6 +124,7 @@ def fit_curve(
     quantity: Literal["gold", "proxy"] = "gold",
     rng: np.random.Generator | None = None,
     resamples: int = 500,
+    rivals: bool = True,
 ) -> Fit:
     """Fit one law by ordinary least squares, rank its rivals by held-out extrapolation.
 
@@ -141,6 +142,8 @@ def fit_curve(
         Fit gold or proxy gains.
     rng, resamples
         Of the bootstrap; default seed 0.
+    rivals
+        Fit the other laws too.
 
     Raises
     ------
@@ -155,9 +158,10 @@ def fit_curve(
     d, y, cov = curve.d[order], gains[order], covariance[np.ix_(order, order)]
 
     train = _training_points(d)
-    rivals = [_rival(form, d, y, cov, train) for form in LAWS.values() if d.size >= len(form.parameters)]
-    rivals.sort(key=lambda fit: math.inf if fit.heldout_rmse is None else fit.heldout_rmse)
-    chosen = rivals[0] if law == "best" else next((fit for fit in rivals if fit.law == law), None)
+    forms = LAWS.values() if rivals or law == "best" else [LAWS[law]]
+    laws = [_rival(form, d, y, cov, train) for form in forms if d.size >= len(form.parameters)]
+    laws.sort(key=lambda fit: math.inf if fit.heldout_rmse is None else fit.heldout_rmse)
+    chosen = laws[0] if law == "best" else next((fit for fit in laws if fit.law == law), None)
     if chosen is None:
         raise InputError(f"law '{law}' needs at least {len(LAWS[law].parameters)} points with KL > 0, got {d.size}.")
     fit = fit_law(LAWS[chosen.law], d, y)
@@ -176,7 +180,7 @@ def fit_curve(
         best=chosen,
         intervals=_intervals(fit, of_parameters, degrees, replicates),
         peak=find_peak(fit, float(d[-1]), replicates, ratio),
-        laws=tuple(rivals),
+        laws=tuple(laws),
         heldout_d=None if train is None else float(d[train - 1]),
         points=int(d.size),
         d_max=float(d[-1]),

@@ -143,18 +143,28 @@ class World:
         return total
 
     def beyond(self, log_ratio: Array, values: Array, *, upper: bool) -> Array:
-        """Integral beyond the last edge, where the integrand is continued as the exponential through two nodes."""
-        z = self.grid.logit
-        near, far, end = (-ORDER, -1, self.grid.edges[-1]) if upper else (ORDER - 1, 0, self.grid.edges[0])
-        if values[far] == 0 or values[near] == 0:
-            return np.zeros(log_ratio.shape[:-1])
-        step = abs(z[far] - z[near])
-        growth = log_ratio[..., far] - log_ratio[..., near] + np.log(abs(values[far] / values[near]))
-        decay = 1 - growth / step
-        log_size = log_ratio[..., far] - abs(z[far]) - decay * abs(end - z[far])
+        """Integral beyond the last edge.
+
+        The density is continued as an exponential, `values` as an exponential or a line, whichever meets the middle of
+        the last panel more closely: power tails are the one in the log-odds of rank, exponential tails the other.
+        """
+        z, panel = self.grid.logit, slice(-ORDER, None) if upper else slice(ORDER - 1, None, -1)
+        depth, (first, middle, last) = np.abs(z[panel]), values[panel][[0, ORDER // 2, -1]]
+        reach, share = depth[-1] - depth[0], (depth[ORDER // 2] - depth[0]) / (depth[-1] - depth[0])
+        rest = abs(self.grid.edges[-1 if upper else 0]) - depth[-1]
+        growth = (log_ratio[..., panel][..., -1] - log_ratio[..., panel][..., 0]) / reach
+        slope, log_slope = (last - first) / reach, 0.0
+        if first * last > 0 and first != last:
+            geometric = first * (last / first) ** share
+            if abs(geometric - middle) < abs(first + (last - first) * share - middle):
+                slope, log_slope = 0.0, np.log(last / first) / reach
+        decay = 1 - growth - log_slope
+        exists = decay > _SLOWEST_DECAY
+        log_size = log_ratio[..., panel][..., -1] - depth[-1] - decay * rest
         with np.errstate(over="ignore"):
-            size = np.exp(log_size) / np.where(decay > _SLOWEST_DECAY, decay, 1.0)
-        result: Array = values[far] * np.where(decay > _SLOWEST_DECAY, size, np.inf)
+            size = np.exp(log_size) / np.where(exists, decay, 1.0)
+            total = size * (last + slope * (rest + 1 / np.where(exists, decay, 1.0)))
+        result: Array = np.where(exists, total, np.copysign(np.inf, last) if last else 0.0)
         return result
 
     def mean(self, log_ratio: Array) -> tuple[Array, Array]:

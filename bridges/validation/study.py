@@ -16,6 +16,7 @@ import numpy as np
 
 from overopt.bridges.provenance import commit
 from overopt.bridges.validation.policy_worlds import POLICY_WORLDS
+from overopt.bridges.validation.table_fuzz import FuzzTrial
 from overopt.bridges.validation.trials import BankTrial, Outcome, PolicyTrial, Trial
 from overopt.theory.errors import InputError
 
@@ -65,6 +66,7 @@ STUDIES: Mapping[str, tuple[Cell, ...]] = {
         _bank("integer-judge", 200, 24), _bank("gaussian", 8, 128), _bank("gold-scale-varies", 8, 128),
     ),
     "checkpoints": tuple(_policy(world) for world in POLICY_WORLDS),
+    "tables": (Cell("mutated files", FuzzTrial),),
 }  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from overopt.bridges.diagnosis import diagnose
 from overopt.bridges.read_tables import read_tables
 from overopt.theory.errors import InputError
 
-__all__ = ["FuzzResult", "fuzz_tables", "mutated_table"]
+__all__ = ["FuzzResult", "FuzzTrial", "fuzz_tables", "mutated_table"]
 
 _CELLS = (
     "", "nan", "inf", "-inf", "NA", "null", "None", "1e999", "-1e308", "1,5", "0x10", "٣", "a", "true", " 7 ", '"',
@@ -150,6 +150,15 @@ def mutated_table(rng: np.random.Generator) -> tuple[str, bytes]:
         case _:
             pass
     return name, content
+
+
+@dataclass(frozen=True)
+class FuzzTrial:
+    """One mutated table as a trial of ``overopt validate``."""
+
+    def __call__(self, rng: np.random.Generator) -> dict[str, bool | float]:
+        result = fuzz_tables(rng, 1)
+        return {"a result or one line": not result.failures, "a result": result.diagnosed == 1}
 
 
 def fuzz_tables(rng: np.random.Generator, count: int) -> FuzzResult:

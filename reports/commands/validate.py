@@ -24,7 +24,7 @@ class ValidateOptions:
     """Options of ``overopt validate``."""
 
     study: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="STUDY")] = "all"
-    """coverage, controls, checkpoints, or all of them."""
+    """coverage, controls, checkpoints, tables (mutated files), or all of them."""
     banks: int = 2000
     """Simulated banks per cell."""
     cells: tuple[str, ...] = ()

@@ -92,7 +92,7 @@ def visit(folder, widths):
                     f"--user-data-dir={folder / 'profile'}", "--dump-dom",
                     f"http://127.0.0.1:{server.server_port}/harness.html",
                 ],
-                capture_output=True, text=True, timeout=150, check=True,
+                capture_output=True, text=True, timeout=300, check=True,
             )  # fmt: skip
         finally:
             server.shutdown()

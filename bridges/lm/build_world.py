@@ -26,7 +26,15 @@ from transformers import AutoModelForCausalLM, LlamaForCausalLM, PreTrainedToken
 
 from overopt.bridges.lm.gold import GoldRewardModel, TextScorer
 from overopt.bridges.lm.measure_world import measure_world, write_model_card
-from overopt.bridges.lm.pretrain import LanguageModel, Progress, encode, pretrain, save_half, train_tokenizer
+from overopt.bridges.lm.pretrain import (
+    LanguageModel,
+    Progress,
+    encode,
+    load_tokenizer,
+    pretrain,
+    save_half,
+    train_tokenizer,
+)
 from overopt.bridges.lm.text import load_rated_text
 from overopt.bridges.lm.train_gold import GoldTraining, calibrate, train_scorer
 
@@ -117,7 +125,7 @@ def _finish(futures: Sequence[Future[None]], messages: Any, progress: Progress |
 
 
 def _train_language_model(name: str, out: Path, work: Path, seed: int, effort: float) -> None:
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(work)
+    tokenizer = load_tokenizer(work)
     texts = load_rated_text("train")
     if name == "gold language model":
         texts = texts.take(np.setdiff1d(np.arange(len(texts)), _calibration_texts(seed)))
@@ -135,7 +143,7 @@ def _train_scorer(name: str, work: Path, seed: int, effort: float) -> None:
     scorer = train_scorer(
         dataclasses.replace(GOLD_TRAINING, steps=round(effort * GOLD_TRAINING.steps)),
         _gold_language_model(work),
-        PreTrainedTokenizerFast.from_pretrained(work),
+        load_tokenizer(work),
         load_rated_text("train"),
         _OUTPUTS[name],
         _seed(seed, name),

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig, LlamaForCausalLM, LlamaModel, PreTrainedTokenizerFast
 
-from overopt.bridges.lm.pretrain import encode, pad
+from overopt.bridges.lm.pretrain import encode, load_tokenizer, pad
 from overopt.theory.errors import InputError
 
 __all__ = ["Calibration", "GoldComponents", "GoldRewardModel", "TextScorer", "repeats"]
@@ -137,7 +137,7 @@ class GoldRewardModel:
             TextScorer(config, 2),
             LlamaForCausalLM(config),
             Calibration(**settings["calibration"]),
-            PreTrainedTokenizerFast.from_pretrained(folder),
+            load_tokenizer(folder),
         )
         for name, network in gold.networks().items():
             prefix = f"{name}."
@@ -188,7 +188,7 @@ class GoldRewardModel:
     def score(
         self,
         texts: Sequence[str] | Sequence[Sequence[int]],
-        batch_size: int = 256,
+        batch_size: int = 64,
         on_batch: Callable[[int], None] | None = None,
     ) -> NDArray[np.float64]:
         """(R,) gold of each text on the rating scale; see `components`."""
@@ -198,7 +198,7 @@ class GoldRewardModel:
     def components(
         self,
         texts: Sequence[str] | Sequence[Sequence[int]],
-        batch_size: int = 256,
+        batch_size: int = 64,
         on_batch: Callable[[int], None] | None = None,
     ) -> GoldComponents:
         """Every part of gold for each text.

@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, LlamaForCausalLM, PreTrainedToken
 
 from overopt.bridges.lm.controls import gold_controls
 from overopt.bridges.lm.gold import LOWEST, GoldComponents, GoldRewardModel, nll_per_token
-from overopt.bridges.lm.pretrain import count_parameters, encode, pad
+from overopt.bridges.lm.pretrain import count_parameters, encode, load_tokenizer, pad
 from overopt.bridges.lm.sampler import sample_completions
 from overopt.bridges.lm.text import load_rated_text, prompts_from
 
@@ -49,17 +49,25 @@ def base_completions(
 def measure_world(folder: Path, seed: int = 5) -> dict[str, Any]:
     """Sizes, versions, the policy's fluency and every control of gold and of its parts, as plain data."""
     rng = np.random.default_rng(seed)
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder / "policy")
+    tokenizer = load_tokenizer(folder / "policy")
     policy = AutoModelForCausalLM.from_pretrained(folder / "policy", dtype=torch.float32).eval()
     gold = GoldRewardModel.from_folder(folder / "gold")
     held_out = load_rated_text("held-out")
     prompts, completions = base_completions(rng, policy, tokenizer)
     base = [[*prompt, *completion] for prompt, completion in zip(prompts, completions, strict=True)]
     rows = encode(tokenizer, held_out.text)
+    known: dict[int, GoldComponents] = {}
+
+    def components(texts: Sequence[Sequence[int]]) -> GoldComponents:
+        """Scored once for all readings of gold: the controls of each draw the same texts."""
+        key = hash(tuple(map(tuple, texts)))
+        if key not in known:
+            known[key] = gold.components(texts)
+        return known[key]
 
     def controls(read: Callable[[GoldComponents], NDArray[np.float64]]) -> dict[str, Any]:
         def score(texts: Sequence[Sequence[int]]) -> NDArray[np.float64]:
-            return read(gold.components(texts))
+            return read(components(texts))
 
         result = gold_controls(np.random.default_rng(seed), score, tokenizer, held_out, base)
         return dataclasses.asdict(result) | {"failures": list(result.failures)}
@@ -84,7 +92,7 @@ def measure_world(folder: Path, seed: int = 5) -> dict[str, Any]:
         },
         "gold language model": {"held-out nll per token": _mean_nll(gold.language_model, rows, tokenizer.pad_token_id)},
         "calibration": dataclasses.asdict(gold.calibration),
-        "base completions at the floor": float((gold.score(base) <= LOWEST).mean()),
+        "base completions at the floor": float((components(base).score <= LOWEST).mean()),
         "controls": {name: controls(read) for name, read in GOLDS.items()},
         "versions": {"python": platform.python_version()} | {name: version(name) for name in _VERSIONS},
     }

@@ -20,6 +20,7 @@ __all__ = [
     "batches",
     "count_parameters",
     "encode",
+    "load_tokenizer",
     "pad",
     "pretrain",
     "save_half",
@@ -99,6 +100,15 @@ def train_tokenizer(texts: Sequence[str], vocabulary: int = 4000) -> PreTrainedT
     bpe.post_processor = tokenizers.processors.TemplateProcessing(
         single=f"{BOS} $A", special_tokens=[(BOS, bpe.token_to_id(BOS))]
     )
+    return _tokenizer(bpe)
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+    """The tokenizer of a folder of this world; saved again it gives the same bytes, unlike one from `AutoTokenizer`."""
+    return _tokenizer(tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json")))
+
+
+def _tokenizer(bpe: tokenizers.Tokenizer) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(
         tokenizer_object=bpe, pad_token=PAD, bos_token=BOS, eos_token=EOS, clean_up_tokenization_spaces=False
     )

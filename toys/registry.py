@@ -12,9 +12,11 @@ from overopt.toys.worlds.adversarial_mode import AdversarialMode
 from overopt.toys.worlds.bounded import Bounded
 from overopt.toys.worlds.break_points import BreakPoints
 from overopt.toys.worlds.common_cause_length import CommonCauseLength
+from overopt.toys.worlds.ensemble import Ensemble
 from overopt.toys.worlds.feasible_region import FeasibleRegion
 from overopt.toys.worlds.joint_gaussian import JointGaussian
 from overopt.toys.worlds.kink import Kink
+from overopt.toys.worlds.linear_reward_model import LinearRewardModel
 from overopt.toys.worlds.missing_features import MissingFeatures
 from overopt.toys.worlds.quadratic import Quadratic
 from overopt.toys.worlds.saturation import Saturation
@@ -39,6 +41,8 @@ WORLDS: Mapping[str, type[Any]] = {
     "three-submodules": ThreeSubmodules,
     "joint-gaussian": JointGaussian,
     "tabular": Tabular,
+    "linear-rm": LinearRewardModel,
+    "ensemble": Ensemble,
 }
 
 

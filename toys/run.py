@@ -71,7 +71,7 @@ def simulate(
         optimizer=optimizer,
         parameters=asdict(world),
         points=tuple(_average(points) for points in zip(*runs, strict=True)),
-        scale="slope" if joint is None else joint.scale.kind,
+        scale=getattr(world, "scale_kind", "slope") if joint is None else joint.scale.kind,
     )
 
 

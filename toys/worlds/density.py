@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Density", "gaussian_density", "gaussian_smoothed", "piecewise_linear_density"]
+__all__ = ["Density", "density_of_sum", "gaussian_density", "gaussian_smoothed", "piecewise_linear_density"]
 
 Array = NDArray[np.float64]
+
+_SPLINE_NODES = 1200
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,3 +86,30 @@ def piecewise_linear_density(knots: Array, heights: Array) -> Density:
             return np.asarray(np.log(np.interp(x, knots, heights / total, left=0.0, right=0.0)))
 
     return Density(log_pdf, knots)
+
+
+def density_of_sum(first: Density, second: Density) -> Density:
+    """The density of the sum of two independent variables, its logarithm held as a cubic spline of asinh(value)."""
+    from scipy.interpolate import CubicSpline
+
+    from overopt.toys.worlds.independent_sum import IndependentSum
+
+    low, high = first.low + second.low, first.high + second.high
+    unit = min(_finest(first), _finest(second))
+    position = np.linspace(np.arcsinh(low / unit), np.arcsinh(high / unit), _SPLINE_NODES)
+    value = unit * np.sinh(position)
+    log_density = IndependentSum(first, second).log_density_and_mean(value)[0]
+    inside = np.isfinite(log_density)
+    spline = CubicSpline(position[inside], log_density[inside])
+    start, stop = value[inside][0], value[inside][-1]
+
+    def log_pdf(x: Array) -> Array:
+        return np.asarray(np.where((x >= start) & (x <= stop), spline(np.arcsinh(x / unit)), -np.inf))
+
+    edges = np.concatenate([[start, stop], unit * np.sinh(np.linspace(position[0], position[-1], 120))])
+    return Density(log_pdf, np.unique(np.clip(edges, start, stop)))
+
+
+def _finest(density: Density) -> float:
+    """The narrowest panel: the length over which the density changes."""
+    return float(np.diff(density.edges).min())

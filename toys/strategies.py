@@ -5,13 +5,17 @@ All are built from small integers, so that a counterexample shrinks to a world t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 from numpy.typing import NDArray
 
 from overopt.theory.claims.finite_mdp_claims import RewardPair
+from overopt.theory.claims.noise_worlds import FAMILIES, NoiseLaw, NoisyGold
 from overopt.theory.claims.worlds import BentMean, FiniteTable, IndependentNoise
+from overopt.theory.proxy_law import ContinuousLaw
 
 __all__ = [
     "bent_means",
@@ -22,8 +26,13 @@ __all__ = [
     "lattice_noise",
     "log_concave_noise",
     "log_pressures",
+    "noise_laws",
+    "noisy_gold",
+    "proxy_laws_with_n",
     "real_n",
     "reward_pairs",
+    "small_tables",
+    "submodules",
     "tables_with_n",
     "three_laws",
     "untied_tables",
@@ -126,6 +135,39 @@ def log_concave_noise(draw: st.DrawFn, largest_size: int = 5) -> IndependentNois
     mass = _log_concave(draw(st.lists(st.integers(-8, 8), min_size=1, max_size=8)))
     noise = np.arange(len(mass), dtype=float) - len(mass) // 2
     return IndependentNoise(gold, gold_probability, tuple(noise.tolist()), tuple((mass / mass.sum()).tolist()))
+
+
+def small_tables() -> SearchStrategy[FiniteTable]:
+    """Finite tables of up to four outputs with scores from -3 to 3, for properties that integrate a path."""
+    return finite_tables(largest_size=4, largest_score=3)
+
+
+def submodules() -> SearchStrategy[tuple[int, ...]]:
+    """Weights, means and standard deviations of three submodules, as nine small integers (weights before scaling)."""
+    positive, mean = st.integers(1, 9), st.integers(-5, 5)
+    return st.tuples(*[positive] * 3, *[mean] * 3, *[positive] * 3)
+
+
+@st.composite
+def noise_laws(draw: st.DrawFn, largest_mixture: int = 3, families: Sequence[str] = tuple(FAMILIES)) -> NoiseLaw:
+    """A law of ``scipy.stats`` or a mixture of up to ``largest_mixture`` of them, from bounded to heavy-tailed."""
+    count = draw(st.integers(1, largest_mixture))
+    names, scales = st.sampled_from(tuple(families)), st.sampled_from([1.0, 0.5, 2.0])
+    centres = st.integers(-3, 3).map(float) if count > 1 else st.just(0.0)
+    weights = draw(_probabilities(count))
+    return NoiseLaw(tuple((draw(names), weight, draw(centres), draw(scales)) for weight in weights))
+
+
+def noisy_gold(largest_mixture: int = 2) -> SearchStrategy[NoisyGold]:
+    """Standard normal gold seen through an independent noise of any law."""
+    return noise_laws(largest_mixture).map(NoisyGold)
+
+
+def proxy_laws_with_n(largest_log: float = 10.0) -> SearchStrategy[tuple[ContinuousLaw, float]]:
+    """A proxy law on the whole line, normal mixtures and heavy tails included, and a real n up to ``e^largest_log``."""
+    single = noise_laws(1, ("normal", "laplace", "logistic", "student_t3"))
+    laws = st.one_of(single, noise_laws(3, ("normal",)))
+    return st.tuples(laws.map(lambda noise: noise.law), real_n(largest_log))
 
 
 @st.composite

@@ -11,10 +11,16 @@ from overopt.theory.errors import InputError
 __all__ = ["find", "ledger"]
 
 FAMILIES = (
+    "causal_claims",
+    "heavy_tail_claims",
+    "law_claims",
+    "mechanism_claims",
+    "policy_gradient_claims",
     "best_of_n_claims",
     "efficiency_claims",
     "regressional_claims",
     "kl_claims",
+    "ensemble_claims",
     "finite_mdp_claims",
 )
 

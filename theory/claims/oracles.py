@@ -9,7 +9,7 @@ import mpmath
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["additive_best_of_n", "integral", "normal_best_of_n", "ols", "posterior_mean"]
+__all__ = ["additive_best_of_n", "integral", "normal_best_of_n", "ols", "panels", "posterior_mean"]
 
 
 def integral(function: Callable[[Any], Any], edges: Sequence[float], digits: int = 20) -> float:
@@ -44,7 +44,8 @@ def ols(columns: Sequence[ArrayLike], target: ArrayLike) -> tuple[NDArray[np.flo
     return coefficients, 1.0 - float(residual @ residual) / float(np.sum((y - y.mean()) ** 2))
 
 
-def _panels(edges: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def panels(edges: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Gauss-Legendre nodes and weights, 24 to a panel."""
     nodes, weights = np.polynomial.legendre.leggauss(24)
     left, right = edges[:-1, None], edges[1:, None]
     return ((left + right + (right - left) * nodes) / 2).ravel(), ((right - left) * weights / 2).ravel()
@@ -57,7 +58,7 @@ def posterior_mean(noise: Any, s: float, sd: float = 1.0, kinks: Sequence[float]
     near = [cut + step for cut in cuts for step in np.linspace(-4, 4, 33)]
     edges = np.unique(np.concatenate([np.linspace(-reach, reach, 57), cuts, near]))
     # A light-tailed noise pulls x far beyond the prior's own range.
-    x, weight = _panels(np.unique(np.concatenate([edges, np.linspace(min(0.0, s), max(0.0, s), 41)])))
+    x, weight = panels(np.unique(np.concatenate([edges, np.linspace(min(0.0, s), max(0.0, s), 41)])))
     log_weight = -(x**2) / (2 * sd**2) + noise.logpdf(s - x)
     mass = np.exp(log_weight - log_weight.max()) * weight
     return float(mass @ x / mass.sum())
@@ -68,10 +69,10 @@ def additive_best_of_n(noise: Any, n: float, sd: float = 1.0) -> tuple[float, fl
 
     Integrates ``n F_S^(n-1) E[X; S = s]`` over the sum, ``F_S`` and the second factor by a sum over x.
     """
-    x, x_weight = _panels(np.linspace(-8 * sd, 8 * sd, 17))
+    x, x_weight = panels(np.linspace(-8 * sd, 8 * sd, 17))
     x_weight = x_weight * np.exp(-(x**2) / (2 * sd**2)) / np.sqrt(2 * np.pi * sd**2)
     inner = np.linspace(-8.0, 12.0, 61)
-    s, weight = _panels(np.concatenate([[-60.0, -40.0, -25.0, -14.0], inner, [16.0, 24.0, 36.0, 50.0]]))
+    s, weight = panels(np.concatenate([[-60.0, -40.0, -25.0, -14.0], inner, [16.0, 24.0, 36.0, 50.0]]))
     gap = s[:, None] - x
     cdf = noise.cdf(gap) @ x_weight
     winner = weight * n * np.exp((n - 1) * np.log(np.maximum(cdf, 1e-300)))

@@ -11,11 +11,14 @@ from numpy.typing import NDArray
 from scipy import integrate, stats
 
 from overopt.theory import best_of_n as bon
+from overopt.theory import conditional_mean as closed
+from overopt.theory import regressional as reg
 from overopt.theory.additive import Convolution, additive_world
 from overopt.theory.claims.comparison import Comparison, at_least, at_most, equal, printed
 from overopt.theory.claims.entry import Claim, Counterexample, Property, Step
 from overopt.theory.claims.oracles import additive_best_of_n, posterior_mean
 from overopt.theory.claims.worlds import FiniteTable, IndependentNoise
+from overopt.theory.proxy_law import Mixture
 from overopt.theory.quantilizer import quantilizer
 from overopt.theory.world import World
 
@@ -40,6 +43,13 @@ def _case_a_check() -> Iterator[Comparison]:
         exact = mean + (c - mean - noise_mean) * sd**2 / (sd**2 + noise_sd**2)
         found = Convolution(stats.norm(mean, sd), stats.norm(noise_mean, noise_sd)).conditional_mean_exact(c)
         yield equal(f"E[X | X + Z = {c:g}] by convolution", found, exact)
+        stated = closed.given_normal_noise(c, noise_sd=noise_sd, gold_mean=mean, gold_sd=sd, noise_mean=noise_mean)
+        yield equal("the closed form against an integral", stated, mean + _shrunk(mean, sd, noise_mean, noise_sd, c))
+
+
+def _shrunk(mean: float, sd: float, noise_mean: float, noise_sd: float, c: float) -> float:
+    """``E[X - E X | X + Z = c]`` for two normals by quadrature."""
+    return posterior_mean(stats.norm(0, noise_sd), c - mean - noise_mean, sd)
 
 
 def _finite_posterior(noise: Array, probability: Array, c: float, sd: float) -> float:
@@ -90,9 +100,18 @@ def _case_b_check() -> Iterator[Comparison]:
     noise, p = 0.01 * SKEWED[0], SKEWED[1]
     predicted = -(c**2 / sd**4 - 1 / sd**2) * float(p @ noise**3) / 2
     yield equal("skewed error over -(c^2/s^4 - 1/s^2) mu3/2", _case_b_error(noise, p, c, sd) / predicted, 1.0, 0.03)
+    for name, (values, q) in (("skewed", (noise, p)), ("symmetric", (0.01 * SYMMETRIC[0], SYMMETRIC[1]))):
+        k2, k3 = float(q @ values**2), float(q @ values**3)
+        k4 = float(q @ values**4) - 3 * k2**2
+        stated = reg.case_b_remainder(c, gold_sd=sd, third_cumulant=k3, fourth_cumulant=k4)
+        found = _case_b_error(values, q, c, sd)
+        series = c - reg.cumulant_expansion(c, gold_sd=sd, noise_cumulants=[0.0, k2, k3, k4])
+        exact = c * k2 / (sd**2 + k2) - found
+        yield equal(f"remainder over the exact error, {name}", found / float(stated), 1.0, 0.05)
+        yield equal(f"cumulant expansion over E[Z | c], {name}", float(series) / exact, 1.0, 1e-4)
     width = 0.05
-    found = Convolution(NORMAL, stats.uniform(-width, 2 * width)).conditional_mean_exact(c)
-    yield equal("uniform noise by convolution", found, c / (1 + width**2 / 3), width**4)
+    mean = Convolution(NORMAL, stats.uniform(-width, 2 * width)).conditional_mean_exact(c)
+    yield equal("uniform noise by convolution", mean, c / (1 + width**2 / 3), width**4)
 
 
 def _case_b_slack(world: IndependentNoise) -> float:
@@ -113,6 +132,7 @@ def _strong_check() -> Iterator[Comparison]:
             f"E[X | c = {c:g}] by an independent integral", found, posterior_mean(noise, c, kinks=(-delta, delta))
         )
         yield equal("c - delta + s^2/c", found, c - delta + 1 / c, 4 / c**2)
+        yield equal("closed form", closed.given_uniform_noise(c, half_width=delta), found)
 
 
 def _strong_fails(delta: float, c: float) -> Iterator[Comparison]:
@@ -140,11 +160,28 @@ def _monotone_check() -> Iterator[Comparison]:
         mean = Convolution(NORMAL, noise).conditional_mean_exact(grid)
         yield at_least(f"smallest rise of E[X|s], {name}", float(np.diff(mean).min()), 0.0)
         yield equal(f"E[X | s = 20], {name}", mean[-1], posterior_mean(noise, 20.0, kinks=kinks))
+        yield equal(f"log-concave, {name}", float(reg.is_log_concave(noise)), 1.0, 0.0)
+    yield equal("log-concave, t3", float(reg.is_log_concave(stats.t(3))), 0.0, 0.0)
+    for s in (-1.0, 4.0):
+        laplace, cauchy = stats.laplace(0, 0.6), stats.cauchy(0, 0.4)
+        shift = stats.expon(0, 1 / 1.4)
+        yield equal(
+            f"Laplace closed form at {s:g}", closed.given_laplace_noise(s, scale=0.6), posterior_mean(laplace, s)
+        )
+        yield equal(f"Cauchy closed form at {s:g}", closed.given_cauchy_noise(s, scale=0.4), posterior_mean(cauchy, s))
+        yield equal(
+            f"exponential closed form at {s:g}", closed.given_exponential_noise(s, rate=1.4), posterior_mean(shift, s)
+        )
+        weights, centres, sds = [0.3, 0.7], [1.0, -0.5], [0.2, 1.1]
+        pair = Mixture(tuple(weights), tuple(stats.norm(m, v) for m, v in zip(centres, sds, strict=True)))
+        stated = closed.given_normal_mixture_noise(s, weights=weights, noise_means=centres, noise_sds=sds)
+        yield equal(f"normal mixture closed form at {s:g}", stated, posterior_mean(pair, s, kinks=(1.0, -0.5)))
 
 
 def _not_monotone(delta: float, degrees: float) -> Iterator[Comparison]:
     half = _finite_posterior(np.array([delta, -delta]), np.array([0.5, 0.5]), 0.3, 1.0)
     yield at_most("noise +-2: E[X | s = .3] although E[X | s = 0] = 0", half, -0.1)
+    yield equal("noise +-2: closed form", closed.given_two_point_noise(0.3, delta=delta), half)
     noise = stats.t(degrees)
     values = [posterior_mean(noise, s) for s in (3.0, 30.0)]
     yield at_most("t3 noise: E[X | s = 30] - E[X | s = 3]", values[1] - values[0], -0.5)
@@ -186,15 +223,23 @@ def _dual_check() -> Iterator[Comparison]:
         density = law.log_density(s + step * np.array([-2.0, -1.0, 1.0, 2.0]))
         slope = (density @ np.array([1.0, -8.0, 8.0, -1.0])) / (12 * step)
         yield equal(f"-s^2 (log f)' at {s:g}", -(sd**2) * slope, posterior_mean(noise, s, sd), 1e-8)
+        dual = closed.tweedie_dual(law.log_density, s, gold_sd=sd)
+        yield equal(f"Tweedie's dual as coded at {s:g}", dual, posterior_mean(noise, s, sd), 1e-8)
+        swapped = Convolution(noise, stats.norm(0, sd))
+        primal = closed.tweedie(swapped.log_density, s, noise_sd=sd)
+        swap = s - float(primal)
+        yield equal(f"Tweedie's formula, roles exchanged, at {s:g}", swap, posterior_mean(noise, s, sd), 1e-8)
         yield equal(f"E[X | s] by convolution at {s:g}", law.conditional_mean_exact(s), posterior_mean(noise, s, sd))
     grid, unit = np.linspace(-25.0, 40.0, 8001), stats.logistic(0, 0.5)
     f = np.exp(Convolution(NORMAL, unit).log_density(grid))
     below = integrate.cumulative_simpson(f, x=grid, initial=0.0)
     for n in (2.0, 50.0):
-        dual = n * (n - 1) * float(integrate.simpson(below ** (n - 2) * f**2, x=grid))
+        by_hand = n * (n - 1) * float(integrate.simpson(below ** (n - 2) * f**2, x=grid))
         gold, proxy = additive_best_of_n(unit, n)
         curve = bon.best_of_n(additive_world(NORMAL, unit), np.array([n]))
-        yield equal(f"best-of-{n:g} gold from the dual", dual, gold, 1e-7)
+        coded = reg.best_of_n_gold_from_density(Convolution(NORMAL, unit), n, gold_sd=1.0)
+        yield equal(f"best-of-{n:g} gold from the dual", by_hand, gold, 1e-7)
+        yield equal(f"best-of-{n:g} gold from the dual as coded", coded, gold, 1e-8)
         yield equal(f"best-of-{n:g} gold from the world", curve.gold[0], gold, 1e-8)
         yield equal(f"best-of-{n:g} proxy from the world", curve.proxy[0], proxy, 1e-8)
 
@@ -280,6 +325,11 @@ def _far_limit_check() -> Iterator[Comparison]:
         limit = float(Convolution(NORMAL, noise).conditional_mean_exact(far))
         yield equal(f"E[X | s = {far:g}], unit-variance {name} noise", limit, rate, 1e-9)
         yield printed(f"far limit, {name}", limit, figure)
+        yield equal(f"tail rate, {name}", reg.tail_rate(noise), rate, 1e-6)
+        yield equal(f"far limit as coded, {name}", reg.far_limit(NORMAL, noise), rate, 1e-6)
+    yield equal("far limit, t3 noise", reg.far_limit(NORMAL, stats.t(3)), 0.0)
+    yield equal("far limit, normal noise", reg.far_limit(NORMAL, NORMAL), np.inf)
+    yield equal("far limit, normal noise and bounded gold", reg.far_limit(stats.uniform(0, 2), NORMAL), 2.0)
     a, b = 0.5, 2.0
     limit = float(Convolution(stats.laplace(0, a), stats.laplace(0, b)).conditional_mean_exact(300.0))
     yield equal("Laplace gold in wider Laplace noise: kappa'(1/b)", limit, 2 * a**2 / b / (1 - (a / b) ** 2), 1e-9)
@@ -324,6 +374,7 @@ def _reliability_check() -> Iterator[Comparison]:
         curve = bon.best_of_n(additive_world(NORMAL, stats.norm(0, sd)), 2.0 ** np.arange(1, 10))
         slopes = [float(curve.d @ values) / float(curve.d @ curve.d) for values in (curve.gold, curve.proxy)]
         yield equal(f"alpha over the proxy's slope, noise sd {sd:g}", slopes[0] / slopes[1], 1 / (1 + sd**2), 1e-8)
+        yield equal("reliability", reg.reliability(1.0, sd**2), 1 / (1 + sd**2))
 
 
 def _reliability_proof() -> Iterator[Step]:

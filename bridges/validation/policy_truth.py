@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from overopt.bridges.validation.policy_worlds import PolicyStep, PolicyWorld
 
-__all__ = ["PolicyTruth", "policy_truth"]
+__all__ = ["PolicyTruth"]
 
 Array = NDArray[np.float64]
 
@@ -89,11 +89,6 @@ class PolicyTruth:
         all_proxy, all_gold = table.sums[0, -1], table.sums[1, -1]
         values = (all_proxy, proxy - m0, m0 - m, m - gold, (all_proxy - proxy) - (all_gold - gold), all_gold)
         return dict(zip(TERMS, map(float, values), strict=True))
-
-
-def policy_truth(world: PolicyWorld, rng: np.random.Generator) -> PolicyTruth:
-    """The truth of ``world``."""
-    return PolicyTruth(world, rng)
 
 
 def _stratum(world: PolicyWorld, rng: np.random.Generator, prompt: float, count: int) -> _Stratum:

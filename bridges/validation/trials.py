@@ -14,8 +14,9 @@ from overopt.bridges.decomposition.terms import Term
 from overopt.bridges.fits import fit_curve
 from overopt.bridges.score_bank import ScoreBank
 from overopt.bridges.validation.bank_truth import BankTruth, bank_truth
-from overopt.bridges.validation.policy_truth import PolicyTruth, policy_truth
+from overopt.bridges.validation.policy_truth import PolicyTruth
 from overopt.bridges.validation.policy_worlds import POLICY_WORLDS, draw_run
+from overopt.bridges.validation.table_fuzz import FuzzTrial
 from overopt.bridges.validation.worlds import BANK_WORLDS
 
 __all__ = ["BankTrial", "Outcome", "PolicyTrial", "Trial"]
@@ -46,9 +47,11 @@ class BankTrial:
     truth: BankTruth
 
     @classmethod
-    def prepare(cls, world: str, prompts: int, samples: int, sizes: tuple[int, ...]) -> BankTrial:
-        """With the truth from 4 million fresh samples."""
-        truth = bank_truth(BANK_WORLDS[world], sizes, np.random.default_rng(20_221_019))
+    def prepare(
+        cls, world: str, prompts: int, samples: int, sizes: tuple[int, ...], truth_records: int = 4_000_000
+    ) -> BankTrial:
+        """With the truth from ``truth_records`` fresh samples."""
+        truth = bank_truth(BANK_WORLDS[world], sizes, np.random.default_rng(20_221_019), truth_records)
         return cls(world, prompts, samples, sizes, truth)
 
     def __call__(self, rng: np.random.Generator) -> Outcome:
@@ -79,7 +82,7 @@ class BankTrial:
         return _keep(outcome)
 
     def _fit_outcome(self, bank: ScoreBank, rng: np.random.Generator) -> dict[str, bool | float | None]:
-        fit = fit_curve(best_of_n_curve(bank, "proxy", self.sizes), "bon", rng=rng, resamples=20)
+        fit = fit_curve(best_of_n_curve(bank, "proxy", self.sizes), "bon", rng=rng, resamples=2, rivals=False)
         alpha, beta = true_coefficients(self.sizes, self.truth.delivered * self.truth.gold_sd)
         covered: dict[str, bool | float | None] = {}
         for name, value in (("alpha", alpha), ("beta", beta)):
@@ -110,7 +113,7 @@ class PolicyTrial:
     @classmethod
     def prepare(cls, world: str, prompts: int, samples: int, policy_samples: int) -> PolicyTrial:
         """With the truth from 2 million fresh samples."""
-        truth = policy_truth(POLICY_WORLDS[world], np.random.default_rng(20_221_019))
+        truth = PolicyTruth(POLICY_WORLDS[world], np.random.default_rng(20_221_019))
         return cls(world, prompts, samples, policy_samples, truth)
 
     def __call__(self, rng: np.random.Generator) -> Outcome:
@@ -130,4 +133,4 @@ class PolicyTrial:
         return _keep(outcome)
 
 
-Trial = BankTrial | PolicyTrial
+Trial = BankTrial | PolicyTrial | FuzzTrial

@@ -46,6 +46,7 @@ GOLD_TRAINING = GoldTraining()
 BACKBONES = {
     "67k": LanguageModel(width=16, layers=1, heads=2, feed_forward=48, steps_all=350, steps_movie=150, steps_short=0),
     "252k": LanguageModel(width=48, layers=2, heads=3, feed_forward=144, steps_all=350, steps_movie=150, steps_short=0),
+    "41k": LanguageModel(width=10, layers=1, heads=1, feed_forward=32, steps_all=350, steps_movie=150, steps_short=0),
 }
 CALIBRATION_TEXTS = 800
 """Movie snippets that gold's language model is not trained on: they set the band of human text."""

@@ -35,11 +35,11 @@ class Proxy:
 
     @property
     def name(self) -> str:
-        """Stage and column name, for example ``67k-4000``."""
+        """Stage and column name, for example ``41k-4000``."""
         return f"{self.size}-{self.labels}"
 
 
-SMALL = ProxySize("67k", width=16, layers=1, training=RewardTraining(learning_rate=3e-3))
+SMALL = ProxySize("41k", width=10, layers=1, training=RewardTraining(learning_rate=3e-3))
 MIDDLE = ProxySize("252k", width=48, layers=2, training=RewardTraining(learning_rate=1e-3))
 LARGE = ProxySize("1.4m", training=RewardTraining(learning_rate=3e-4))
 
@@ -69,7 +69,7 @@ class Recipe:
     """The bank is drawn in this many pieces that an interruption does not lose."""
     ppo: PPOConfig = field(default_factory=PPOConfig)
     """PPO's own numbers."""
-    ppo_proxies: tuple[Proxy, ...] = (Proxy("67k", 4000),)
+    ppo_proxies: tuple[Proxy, ...] = (Proxy("41k", 4000),)
     """Proxies that PPO optimizes."""
     ppo_seeds: int = 2
     """PPO runs per proxy."""
@@ -79,7 +79,7 @@ class Recipe:
     """Runs of TRL's RLOOTrainer per proxy that PPO optimizes: the cross-check of PPO."""
     evaluate_every: int = 4
     """PPO updates between two measurements on the held-out prompts."""
-    evaluation_samples: int = 8
+    evaluation_samples: int = 6
     """Completions per held-out prompt at each measurement."""
 
     @property
@@ -121,7 +121,7 @@ SMOKE = replace(
     bank_chunk=16,
     bank_parts=2,
     ppo=PPOConfig(steps=4, prompts_per_step=4, samples_per_prompt=4),
-    ppo_proxies=(Proxy("67k", 120),),
+    ppo_proxies=(Proxy("41k", 120),),
     ppo_seeds=1,
     evaluate_every=2,
     evaluation_samples=2,

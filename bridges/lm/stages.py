@@ -45,8 +45,8 @@ GOLD = "gold"
 WORLD_UNITS = 100
 """Units of progress of building the embedded world."""
 
-WORLD_PARTS = 6
-"""Networks of the embedded world: policy, two backbones, and gold's three."""
+WORLD_PARTS = 7
+"""Networks of the embedded world: policy, three backbones, and gold's three."""
 
 
 def build_embedded_world(seed: int, folder: Path, run: Path, advance: Advance) -> None:

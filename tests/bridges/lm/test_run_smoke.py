@@ -75,7 +75,7 @@ def test_an_interrupted_run_ends_with_the_same_bytes(run, tmp_path):
     """Whole stages missing, a stage half-written and damaged: the same command mends it."""
     again = shutil.copytree(run, tmp_path / "again")
     shutil.rmtree(again / "samples" / "01")
-    shutil.rmtree(again / "ppo" / "67k-120-0")
+    shutil.rmtree(again / "ppo" / "41k-120-0")
     (again / ".bank.partial").mkdir()
     (again / ".bank.partial" / "bank.parquet").write_bytes(b"half")
     shutil.rmtree(again / "bank")

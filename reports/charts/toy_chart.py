@@ -8,8 +8,9 @@ from typing import Any
 import altair as alt
 
 from overopt.reports.charts.theme import TERMS, color
+from overopt.toys.studies import Study
 
-__all__ = ["toy_gold", "toy_terms"]
+__all__ = ["study_chart", "toy_gold", "toy_terms"]
 
 _HUES = ("gold", "proxy", "regressional", "extremal", "causal", "ppo", "muted", "ink")
 _INTERVAL = 1.96
@@ -65,3 +66,20 @@ def toy_terms(points: Sequence[Point], *, height: int = 240) -> Any:
         )
         .properties(height=height)
     )
+
+
+def study_chart(study: Study, *, height: int = 280) -> Any:
+    """The lines of a study; lines of a single point are drawn as labelled points."""
+    rows = [{"line": line.name, "x": x, "y": y} for line in study.lines for x, y in line.points]
+    x, y = alt.X("x:Q", title=study.x), alt.Y("y:Q", title=study.y)
+    base = alt.Chart(alt.Data(values=rows)).encode(x=x, y=y)
+    tooltip = ["line:N", alt.Tooltip("x:Q", format=".3f"), alt.Tooltip("y:Q", format="+.3f")]
+    if all(len(line.points) == 1 for line in study.lines):
+        names = base.mark_text(align="left", dx=7).encode(text="line:N")
+        chart = alt.layer(base.mark_point(size=50, color=color("ink")).encode(tooltip=tooltip), names)
+    else:
+        hues = [color(_HUES[index % len(_HUES)]) for index in range(len(study.lines))]
+        domain = [line.name for line in study.lines]
+        hue = alt.Color("line:N", title=None, scale=alt.Scale(domain=domain, range=hues))
+        chart = base.mark_line(point=True).encode(color=hue, tooltip=tooltip)
+    return chart.properties(height=height)

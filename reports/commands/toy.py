@@ -47,6 +47,10 @@ class ListOptions:
 
     list: bool = False
     """Name the worlds and their optimizers."""
+    studies: bool = False
+    """Run the studies: each ends in pass, fail or cannot tell."""
+    report: str | None = None
+    """With --studies: write a page with one chart per study to this file."""
     json: bool = False
     """Print one JSON object and nothing else."""
 
@@ -87,6 +91,10 @@ def _list(argv: Sequence[str]) -> int:
         ListOptions, argv, prog=_PROG,
         description="A toy world under chosen optimizers: overopt toy WORLD [OPTIONS], overopt toy WORLD --help.",
     )  # fmt: skip
+    if options.studies:
+        return _studies(options)
+    if options.report:
+        raise InputError(f"{_PROG}: --report goes with a WORLD or with --studies.")
     from overopt.toys.registry import WORLDS
 
     if not options.list:
@@ -99,6 +107,32 @@ def _list(argv: Sequence[str]) -> int:
     else:
         print_table(("world", "about"), [(name, str(row["about"])) for name, row in rows.items()])
         print_table(("world", "optimizers"), [(name, ", ".join(row["optimizers"])) for name, row in rows.items()])
+    return 0
+
+
+def _studies(options: ListOptions) -> int:
+    from importlib import import_module
+
+    from overopt.toys.studies import NAMES
+
+    found = {}
+    with progress() as bar:
+        task = bar.add_task("studying", total=len(NAMES))
+        for name in NAMES:
+            bar.update(task, description=name)
+            found[name] = import_module(f"overopt.toys.studies.{name}").study()
+            bar.advance(task)
+    if options.report:
+        from overopt.reports.pages.page import write_page
+        from overopt.reports.pages.toy_studies_page import toy_studies_page
+
+        write_page(options.report, toy_studies_page(found))
+    if options.json:
+        print_json({"studies": found})
+    else:
+        print_table(("study", "verdict", "claim"), [(name, item.verdict, item.claim) for name, item in found.items()])
+        for name, item in found.items():
+            print(f"{name}: {item.finding}")
     return 0
 
 

@@ -31,6 +31,7 @@ install: $(VENV)/installed
 $(VENV)/installed: pyproject.toml constraints.txt $(SOURCES)
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv || true
+	@rm -rf build  # a stale build folder would ship files that are gone
 	@if test -x $(BIN)/uv; then \
 	  $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --reinstall-package overopt '.[lm,dev]'; \
 	else \

@@ -27,6 +27,7 @@ __all__ = [
 Array = NDArray[np.float64]
 
 _SERIES_BELOW = 0.02
+_NEAR_BRANCH = 1e-4
 
 
 def _checked(n: ArrayLike) -> Array:
@@ -90,13 +91,14 @@ def n_at_kl(kl: ArrayLike) -> Array:
     values = np.asarray(kl, dtype=float)
     if not np.all(values >= 0):
         raise InputError(f"`kl` must be >= 0, got {np.min(values):g}.")
-    # lambertw is nan at its branch point -1/e, where n = 1; close to it Newton's steps restore the lost digits.
-    result: Array = np.maximum(1.0, -1 / np.real(lambertw(-np.exp(-1 - np.maximum(values, 1e-8)))))
+    # Close to the branch point of W, where n = 1, the KL is (n - 1)^2 / 2; Newton's steps restore the digits W loses.
+    by_lambert = -1 / np.real(lambertw(-np.exp(-1 - np.maximum(values, _NEAR_BRANCH))))
+    result: Array = np.where(values < _NEAR_BRANCH, 1 + np.sqrt(2 * values), by_lambert)
     for _ in range(3):
         slope = (result - 1) / result**2
         gap = best_of_n_kl(result) - values
         result = np.maximum(1.0, result - np.divide(gap, slope, out=np.zeros_like(gap), where=slope > 0))
-    return np.where(values > 0, result, 1.0)
+    return result
 
 
 def winner_log_rank(uniform: ArrayLike, n: ArrayLike) -> Array:

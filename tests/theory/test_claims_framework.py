@@ -1,0 +1,170 @@
+"""The machinery of the ledger: comparisons, evaluation, worlds."""
+
+from __future__ import annotations
+
+import math
+from itertools import product
+
+import numpy as np
+import pytest
+import sympy
+
+from overopt.theory import claim
+from overopt.theory.claims import (
+    Claim,
+    Counterexample,
+    Property,
+    Searched,
+    Step,
+    at_least,
+    at_most,
+    equal,
+    evaluate,
+    find,
+    printed,
+)
+from overopt.theory.claims.worlds import BentMean, FiniteTable, IndependentNoise
+from overopt.theory.errors import InputError
+
+
+def _entry(**parts: object) -> Claim:
+    fields = {
+        "id": "K99",
+        "title": "t",
+        "statement": "x",
+        "assumptions": "a",
+        "source": "s",
+        "verdict": "true",
+        **parts,
+    }
+    return Claim(**fields)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("comparison", "ok"),
+    [
+        (equal("relative", 2.0 * (1 + 1e-10), 2.0), True),
+        (equal("relative", 2.0 * (1 + 1e-8), 2.0), False),
+        (equal("nan", math.nan, 2.0), False),
+        (equal("infinite", math.inf, math.inf), True),
+        (equal("infinite", 1e300, math.inf), False),
+        (printed("rounds", 0.69314, "0.693"), True),
+        (printed("does not round", 0.69414, "0.693"), False),
+        (at_most("below", 1.0, 1.0), True),
+        (at_most("above", 1.1, 1.0), False),
+        (at_least("nan", math.nan, 0.0), False),
+    ],
+)
+def test_comparisons(comparison, ok):
+    assert comparison.ok is ok
+
+
+def test_evidence_reports_the_worst_deviation_and_disagreement():
+    entry = _entry(check=lambda: [equal("good", 1.0, 1.0), equal("bad", 1.5, 1.0)])
+    evidence = evaluate(entry)
+    assert not evidence.ok
+    assert evidence.max_deviation == pytest.approx(0.5)
+    assert "bad" in evidence.failures[0]
+
+
+def test_wrong_proof_step_is_named():
+    x = sympy.Symbol("x")
+    evidence = evaluate(_entry(proof=lambda: [Step("square", (x + 1) ** 2, x**2 + 2 * x)]))
+    assert not evidence.ok
+    assert "square" in evidence.failures[0]
+
+
+def test_a_claim_without_evidence_and_a_false_one_without_counterexample_are_not_ok():
+    assert not evaluate(_entry()).ok
+    assert not evaluate(_entry(verdict="false", check=lambda: [equal("x", 1, 1)])).ok
+    stored = Counterexample("c", {"x": 1.0}, lambda x: [equal("x", x, 1)])
+    assert evaluate(_entry(verdict="false", counterexample=stored)).ok
+
+
+def test_a_false_claim_wants_its_property_refuted():
+    entry = _entry(verdict="false", property=Property(None, lambda world: world))
+    assert evaluate(entry, lambda _: Searched(3, "world", -1.0)).ok
+    assert not evaluate(entry, lambda _: Searched(3)).ok
+    assert not evaluate(_entry(property=entry.property), lambda _: Searched(3, "world", -1.0)).ok
+
+
+def test_evidence_that_raises_is_evidence_that_fails():
+    def broken():
+        raise ZeroDivisionError("formula")
+
+    evidence = evaluate(_entry(check=broken))
+    assert not evidence.ok
+    assert "ZeroDivisionError" in evidence.failures[0]
+
+
+def test_find_suggests_the_closest_id():
+    with pytest.raises(InputError, match="Did you mean 'K2"):
+        find(("K2X",))
+    assert [entry.id for entry in find(("k27", "K01"))] == ["K27", "K01"]
+
+
+def test_the_decorator_names_its_mistakes():
+    with pytest.raises(InputError, match="needs a title"):
+        claim(lambda world: True, None)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="`verdict` must be"):
+        claim("t", None, verdict="maybe")(lambda world: True)  # type: ignore[arg-type]
+
+
+TABLE = FiniteTable((0.2, 0.5, 0.3), (1.0, 0.0, 1.0), (3.0, -1.0, 0.5))
+
+
+def test_best_of_n_of_a_table_is_the_law_of_the_winner():
+    p, proxy = np.asarray(TABLE.probability), np.asarray(TABLE.proxy)
+    law = np.zeros(3)
+    for draw in product(range(3), repeat=3):
+        winners = [output for output in draw if proxy[output] == proxy[list(draw)].max()]
+        for output in winners:
+            law[output] += np.prod(p[list(draw)]) / len(winners)
+    best = TABLE.best_of_n(3)
+    np.testing.assert_allclose(best.probability, law, rtol=1e-12)
+    assert best.kl == pytest.approx(float(np.sum(law * np.log(law / p))), rel=1e-12)
+    assert best.gold == pytest.approx(float(law @ np.asarray(TABLE.gold)), rel=1e-12)
+
+
+def test_other_policies_of_a_table():
+    weights = np.array(TABLE.probability) * np.exp(0.7 * np.array(TABLE.proxy))
+    np.testing.assert_allclose(TABLE.exponential_tilt(0.7).probability, weights / weights.sum(), rtol=1e-12)
+    # The best half holds both outputs with proxy 1.
+    np.testing.assert_allclose(TABLE.quantilizer(0.5).probability, [0.4, 0.0, 0.6], rtol=1e-12)
+    np.testing.assert_allclose(TABLE.condition(0.5).probability, [0.4, 0.0, 0.6], rtol=1e-12)
+    poisson = sum(
+        np.exp(-2.0) * 2.0**k / math.factorial(k) * np.array(TABLE.best_of_n(k + 1).probability) for k in range(40)
+    )
+    np.testing.assert_allclose(TABLE.best_of_poisson(2.0).probability, poisson, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: TABLE.best_of_n(0.5), "`n` must be >= 1, got 0.5."),
+        (lambda: TABLE.quantilizer(0.0), "`fraction` must be in"),
+        (lambda: FiniteTable((0.5, 0.6), (0.0, 1.0), (0.0, 1.0)), "sum to 1"),
+        (lambda: FiniteTable((1.0,), (0.0, 1.0), (0.0, 1.0)), "same length"),
+    ],
+)
+def test_worlds_refuse_wrong_input(call, message):
+    with pytest.raises(InputError, match=message):
+        call()
+
+
+def test_the_bent_mean_is_integrated_exactly():
+    bent = BentMean(1.0, (0.5, 2.0), (-2.0, 1.5))
+    u = np.linspace(-12.0, 14.0, 400_001)
+    for strength in (0.0, 1.0, 2.5):
+        density = np.exp(-((u - strength) ** 2) / 2) / np.sqrt(2 * np.pi)
+        base = np.exp(-(u**2) / 2) / np.sqrt(2 * np.pi)
+        exact = np.trapezoid(bent.mean(u) * (density - base), u)
+        assert bent.exponential_tilt(strength)[1] == pytest.approx(float(exact), abs=1e-9)
+    assert bent.turning_points() == 2
+
+
+def test_independent_noise_has_the_ties_of_its_sums():
+    world = IndependentNoise((0.0, 1.0), (0.5, 0.5), (0.0, 1.0), (0.5, 0.5))
+    levels, mean = world.conditional_mean()
+    np.testing.assert_allclose(levels, [0.0, 1.0, 2.0])
+    np.testing.assert_allclose(mean, [0.0, 0.5, 1.0])

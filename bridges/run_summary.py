@@ -160,7 +160,7 @@ class GoldPeak:
 
 @dataclass(frozen=True)
 class TextSample:
-    """One completion. ``stage`` groups samples on the page: ``"base"``, ``"peak"`` or ``"end"``; scores in gold SD."""
+    """One completion, its leading space included; scores in gold SD. The page groups samples by ``stage``."""
 
     stage: Literal["base", "peak", "end"]
     pressure: float

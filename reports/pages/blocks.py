@@ -124,7 +124,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Sample:
-    """One completion with its two scores, in gold SD."""
+    """One completion, its leading space included, with its two scores, in gold SD."""
 
     prompt: str
     completion: str

@@ -64,6 +64,9 @@ __all__ = [
 ]
 
 
+_MOST_SAMPLES = 12
+"""Longer columns of samples are not aligned row by row."""
+
 _SIGNS = {"good": "✓", "bad": "✗", "open": "?"}
 _NUMBER = re.compile(r"^[−+]?(\d[\d,.]*[kMB]?|–)( [±\[].*)?$")
 _MARKUP = re.compile(r"\*\*(.+?)\*\*|`([^`]+)`")
@@ -191,14 +194,14 @@ class _Renderer:
 
 def _sample_column(column: SampleColumn) -> str:
     quotes = "".join(
-        f'<blockquote><p class="text"><span class="prompt">{html.escape(sample.prompt.strip())}</span> '
-        f"{html.escape(sample.completion.strip())}</p>"
+        f'<blockquote><p class="text"><span class="prompt">{html.escape(sample.prompt.lstrip())}</span>'
+        f"{html.escape(sample.completion.rstrip())}</p>"
         f'<p class="scores"><span>gold <b class="gold-number">{plain(sample.gold)}</b></span>'
         f'<span>proxy <b class="proxy-number">{plain(sample.proxy)}</b></span></p></blockquote>'
         for sample in column.samples
     )
     return (
-        f'<div class="sample tone-{column.tone}"><p class="when">{_words(column.title)} '
+        f'<div class="sample rows-{len(column.samples) + 1} tone-{column.tone}"><p class="when">{_words(column.title)} '
         f"<span>{_words(column.note)}</span></p>{quotes}</div>"
     )
 
@@ -216,11 +219,11 @@ def _asset(name: str) -> str:
 
 def _stylesheet() -> str:
     tones = "".join(f".tone-{name}{{--tone:var(--{name})}}" for name in LIGHT)
+    # The samples of one prompt stand in one row across columns; a style attribute would break the policy.
+    rows = "".join(f".rows-{span}{{grid-row:span {span}}}" for span in range(2, _MOST_SAMPLES + 2))
     # On paper the page is light, whatever the screen is: the dark palette applies to screens only.
-    return (
-        f":root{{{css_variables(LIGHT)}}}"
-        f"@media screen and (prefers-color-scheme:dark){{:root{{{css_variables(DARK)}}}}}{tones}{_asset('page.css')}"
-    )
+    dark = f"@media screen and (prefers-color-scheme:dark){{:root{{{css_variables(DARK)}}}}}"
+    return f":root{{{css_variables(LIGHT)}}}{dark}{tones}{rows}{_asset('page.css')}"
 
 
 def _hash(text: str) -> str:

@@ -77,12 +77,14 @@ def opening(run: RunSummary) -> str:
     if proxy is None or not peaks:
         return best_of_n_sentence(run)
     runs = f"{len(peaks)} PPO runs" if len(peaks) > 1 else "One PPO run"
-    peak_kl, end_kl = span([peak.peak_kl for peak in peaks], 1), span([peak.end_kl for peak in peaks], 1)
+    end_kl = span([peak.end_kl for peak in peaks], 1)
+    risen = [peak.peak_kl for peak in peaks if _rose(peak)]
+    highest = f"Gold was highest at KL **{span(risen, 1)}** nats. " if risen else ""
     trained = f"{short(proxy.parameters)} parameters, trained on {count(proxy.labels)} preference labels"
     return (
         f"{runs} against a proxy reward model of {trained} (held-out accuracy {plain(proxy.heldout_accuracy)}). "
-        f"Gold was highest at KL **{peak_kl}** nats; at the end, KL {end_kl}, "
-        f"the proxy promised a gain of **{span([peak.proxy_end for peak in peaks])} SD**."
+        f"{highest}At the end, KL {end_kl} nats, the proxy promised a gain of "
+        f"**{span([peak.proxy_end for peak in peaks])} SD**."
     )
 
 

@@ -199,7 +199,7 @@ def text(rng, h, g, p, stage, step, kl, prompt):
     words = [
         ("and", "funny")[i % 2] if rng.random() < 1 - np.exp(-h / 2) else word for i, word in enumerate(plain.split())
     ]
-    return TextSample(stage, float(step), float(kl), prompt, " ".join(words), float(g), float(p))
+    return TextSample(stage, float(step), float(kl), prompt, " " + " ".join(words), float(g), float(p))
 
 
 @pytest.fixture(scope="session")

@@ -163,7 +163,9 @@ def test_the_split_sentence_adds_up(run_summary):
 )
 def test_no_effect_is_not_told_as_one(run_summary, change, expected):
     peaks = tuple(replace(peak, **change) for peak in run_summary.peaks)
-    assert expected in headline(replace(run_summary, peaks=peaks))
+    run = replace(run_summary, peaks=peaks)
+    assert expected in headline(run)
+    assert ("Gold was highest" in opening(run)) == ("rise_se" not in change)
 
 
 def test_some_runs_are_not_told_as_all(run_summary):

@@ -22,6 +22,7 @@ __all__ = ["BestOfNDecomposition", "BestOfNPoint", "decompose_best_of_n"]
 
 PRACTICAL_MARGIN = 0.02
 MIN_LEVELS = 5
+MAX_PERMUTED_RECORDS = 16_000_000
 MIN_LIVE_PROMPTS = 10
 
 
@@ -145,7 +146,7 @@ def decompose_best_of_n(
     scale
         Measurement scale; see :func:`fit_scale`.
     permutations, null_banks
-        See :func:`null_gold`.
+        See :func:`null_gold`. Above a million records fewer permutations (at least 4) average as well.
 
     Raises
     ------
@@ -164,6 +165,7 @@ def decompose_best_of_n(
     warnings = [units.note] if units.note else []
 
     promise_rows, gold_rows = [], []
+    permutations = max(min(permutations, MAX_PERMUTED_RECORDS // bank.gold.size), 4)
     coarse = is_coarse([block.proxy for block in blocks])
     null_rows: dict[bool, list[NDArray[np.float64]]] = {False: [], True: []}
     mismatch_rows = []

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 
 from overopt.bridges.lm.gold import GoldRewardModel
 from overopt.bridges.lm.ppo import Scorer
@@ -93,7 +94,7 @@ def _read(kind: str, where: str, load: Any) -> Any:
         return load()
     except InputError:
         raise
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"the {kind} '{where}' cannot be read: {reason}") from error
 

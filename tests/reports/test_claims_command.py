@@ -1,0 +1,134 @@
+"""``overopt claims``: the ledger, one entry, and a reader's own file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from overopt.reports.cli import main
+from overopt.reports.user_claims import load_claims
+from overopt.theory.errors import InputError
+
+EXAMPLES = Path(__file__).parents[2] / "reports" / "docs" / "examples"
+KEYS = {"id", "title", "verdict", "evidence", "max_deviation", "ok"}
+
+
+def test_json_has_exactly_the_promised_keys(capsys):
+    assert main(["claims", "K13", "K22", "--json"]) == 0
+    records = json.loads(capsys.readouterr().out)
+    assert [record["id"] for record in records] == ["K13", "K22"]
+    for record in records:
+        assert set(record) == KEYS
+        assert record["verdict"] == "false"
+        assert record["ok"] is True
+        assert "counterexample" in record["evidence"]
+
+
+def test_one_entry_is_explained_with_its_counterexample(capsys):
+    assert main(["claims", "k13"]) == 0
+    text = capsys.readouterr().out
+    assert "49.02 where the formula says 37.5" in text
+    assert "delta = 1.0, c = 50.0" in text
+
+
+def test_an_unknown_id_gets_the_closest_one(capsys):
+    assert main(["claims", "K5O"]) == 2
+    assert "Did you mean 'K5" in capsys.readouterr().err
+
+
+def test_the_exit_code_is_1_when_the_evidence_does_not_agree(capsys, monkeypatch):
+    from overopt.theory import conditional_mean
+
+    true = conditional_mean.given_uniform_noise
+    monkeypatch.setattr(conditional_mean, "given_uniform_noise", lambda s, **rest: true(s, **rest) + 1e-3)
+    assert main(["claims", "K13"]) == 1
+    assert "NOT OK" in capsys.readouterr().out
+
+
+def test_the_page_is_offline_and_typeset(tmp_path, capsys):
+    page = tmp_path / "ledger.html"
+    assert main(["claims", "K13", "K22", "--report", str(page), "--json"]) == 0
+    text = page.read_text(encoding="utf-8")
+    assert text.count("<math") == 2
+    assert "49.02 where the formula says 37.5" in text
+    assert "http" not in text.replace("http-equiv", "")
+
+
+@pytest.mark.docs
+@pytest.mark.parametrize(
+    ("name", "code", "words"),
+    [
+        ("claim_noise_is_harmless", 0, "holds on 50 worlds"),
+        ("claim_tilt_is_cheapest", 0, "holds on 50 worlds"),
+        ("claim_beta_means_extremal", 1, "NoisyGold(noise=NoiseLaw(components=(('laplace', 1.0, 0.0, 1.0),)))"),
+    ],
+)
+def test_worked_examples(name, code, words, capsys):
+    assert main(["claims", "--file", str(EXAMPLES / f"{name}.py"), "--examples", "50"]) == code
+    assert words in capsys.readouterr().out
+
+
+HEAD = "from overopt.theory import claim\nfrom overopt.toys.strategies import finite_tables\n"
+
+
+def _write(tmp_path: Path, body: str) -> Path:
+    path = tmp_path / "mine.py"
+    path.write_text(HEAD + body)
+    return path
+
+
+def test_a_counterexample_is_shrunk_and_drawn(tmp_path, capsys):
+    path = _write(
+        tmp_path,
+        '@claim("best-of-4 never lowers gold", finite_tables())\n'
+        "def mine(world):\n    return world.best_of_n(4).gold - world.base().gold\n",
+    )
+    assert main(["claims", "--file", str(path), "--examples", "500"]) == 1
+    text = capsys.readouterr().out
+    # Two outputs are the fewest that can lose gold.
+    assert "FiniteTable(probability=(0.5, 0.5), proxy=(0.0, 1.0), gold=(0.0, -1.0))" in text
+    assert "best_of_n" in text
+    assert main(["claims", "--file", str(path), "--examples", "500", "--json"]) == 1
+    (record,) = json.loads(capsys.readouterr().out)
+    assert record["ok"] is False
+    assert record["counterexample"].startswith("FiniteTable")
+
+
+def test_a_claim_declared_false_is_ok_when_refuted(tmp_path, capsys):
+    path = _write(
+        tmp_path,
+        '@claim("gold never falls", finite_tables(), verdict="false")\n'
+        "def mine(world):\n    assert world.best_of_n(4).gold >= world.base().gold\n",
+    )
+    assert main(["claims", "--file", str(path)]) == 0
+    assert "refuted" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("def f(:\n", "line 3: "),
+        ("import nothing_of_this_name\n", "line 3: ModuleNotFoundError"),
+        ("x = 1\n", "defines no claim"),
+        ('@claim("t", finite_tables())\ndef mine(world):\n    return world.speed\n', "line 5: AttributeError"),
+        ('@claim("t", finite_tables())\ndef mine(world):\n    return float("nan")\n', "got NaN"),
+        ('@claim("t", 3)\ndef mine(world):\n    return 1\n', "mine.py"),
+        ('@claim("t", finite_tables(), verdict="perhaps")\ndef mine(world):\n    return 1\n', "`verdict` must be"),
+    ],
+)
+def test_a_broken_file_is_one_line_and_exit_2(tmp_path, capsys, body, message):
+    assert main(["claims", "--file", str(_write(tmp_path, body)), "--examples", "20"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert message in error
+
+
+def test_a_missing_file_and_a_bad_number(tmp_path, capsys):
+    assert main(["claims", "--file", str(tmp_path / "none.py")]) == 2
+    assert "no such file" in capsys.readouterr().err
+    assert main(["claims", "K13", "--examples", "0"]) == 2
+    assert "`examples` must be >= 1, got 0." in capsys.readouterr().err
+    with pytest.raises(InputError, match="no such file"):
+        load_claims(tmp_path / "none.py")

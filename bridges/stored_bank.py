@@ -110,8 +110,8 @@ class StoredBank:
         wanted = [self.gold_column, *self.columns.values(), *([self.sample_column] if self.sample_column else [])]
         held: list[dict[str, NDArray[Any]]] = []
         first_prompt, held_rows, first_row = 0, 0, 0
-        with pq.ParquetFile(self.path, memory_map=True) as file:
-            for batch in file.iter_batches(batch_size=_BATCH, columns=list(dict.fromkeys(wanted)), use_threads=False):
+        with pq.ParquetFile(self.path) as file:
+            for batch in _batches(file, list(dict.fromkeys(wanted))):
                 held.append({name: _numbers(batch[name], name, self.path, first_row + held_rows) for name in wanted})
                 held_rows += batch.num_rows
                 ends = np.cumsum(self.counts[first_prompt : first_prompt + held_rows])
@@ -139,6 +139,12 @@ class StoredBank:
         )
 
 
+def _batches(file: Any, columns: list[str]) -> Iterator[Any]:
+    """Record batches, one row group after the other: one iterator over all of them keeps what it has read."""
+    for group in range(file.num_row_groups):
+        yield from file.iter_batches(batch_size=_BATCH, row_groups=[group], columns=columns, use_threads=False)
+
+
 def _numbers(column: Any, name: str, path: str, first_row: int) -> NDArray[Any]:
     import pyarrow as pa
 
@@ -160,7 +166,7 @@ def _runs(file: Any, prompt: str | None, path: str) -> tuple[tuple[str, ...], ND
         return ("pool",), np.array([file.metadata.num_rows], dtype=np.int64)
     names: list[str] = []
     counts: list[int] = []
-    for batch in file.iter_batches(batch_size=_BATCH, columns=[prompt], use_threads=False):
+    for batch in _batches(file, [prompt]):
         runs = pc.run_end_encode(batch[prompt].cast(pa.string()))
         sizes = np.diff(np.asarray(runs.run_ends), prepend=0)
         for name, size in zip(runs.values.to_pylist(), sizes.tolist(), strict=True):

@@ -7,11 +7,15 @@ from collections.abc import Iterator
 import numpy as np
 import sympy
 from numpy.typing import NDArray
-from scipy import optimize, stats
+from scipy import integrate, optimize, stats
 
+from overopt.theory.best_of_n import best_of_n
 from overopt.theory.claims.comparison import Comparison, at_least, at_most, equal
 from overopt.theory.claims.entry import Claim, Counterexample, Property, Step
 from overopt.theory.claims.worlds import FiniteTable
+from overopt.theory.gradient_paths import mean_path
+from overopt.theory.mechanisms import adversarial_mode
+from overopt.theory.structural import MeanShift, StructuralModel, common_cause, intermediary, shift_kl
 
 __all__ = ["CLAIMS"]
 
@@ -38,9 +42,25 @@ def _mode_check() -> Iterator[Comparison]:
         nearby = [table.exponential_tilt(strength * factor).probability[-1] for factor in (0.7, 1.3)]
         yield at_most("first order: hacked share 30% below the switch", nearby[0], 0.12)
         yield at_least("first order: hacked share 30% above the switch", nearby[1], 0.88)
+    for n in (3.0, 500.0):
+        coded = best_of_n(adversarial_mode(1e-3), np.array([n])).gold[0]
+        yield equal(f"gold of the continuous world at n = {n:g}", coded, _mode_gold(1e-3, n), 1e-8)
     low = _rare_mode(1e-5, 3.6)
     worst = max(low.exponential_tilt(s).probability[-1] for s in np.linspace(0, 6, 61))
     yield at_most("a mode only just above the bulk: largest hacked share of the tilt", worst, 0.1)
+
+
+def _mode_gold(rare: float, n: float) -> float:
+    """Best-of-n gold for a normal bulk with gold = proxy and a mode N(8, .1) with gold -5, from its two parts."""
+    mode = stats.norm(8.0, 0.1)
+
+    def part(u: float, density: float, gold: float) -> float:
+        upper = (1 - rare) * stats.norm.sf(u) + rare * mode.sf(u)
+        return float(n * np.exp((n - 1) * np.log1p(-upper)) * density * gold)
+
+    bulk = integrate.quad(lambda u: part(u, (1 - rare) * stats.norm.pdf(u), u), -7, 12, points=[0, 3, 5], epsabs=1e-12)
+    hacked = integrate.quad(lambda u: part(u, rare * mode.pdf(u), -5.0), 7, 9, points=[7.8, 8, 8.2], epsabs=1e-12)
+    return float(bulk[0] + hacked[0])
 
 
 def _mode_slack(world: tuple[FiniteTable, int]) -> float:
@@ -85,6 +105,10 @@ def _submodule_check() -> Iterator[Comparison]:
         yield equal(f"E[T | P = {p:g}] from the joint density", _submodule_mean(weights, MEANS, SDS, p), exact)
     rise = [_submodule_mean(weights, MEANS, SDS, float(mean[1]) + step) for step in (0.0, 2.0)]
     yield at_least("conditioning raises truth", rise[1] - rise[0], 0.1)
+    model = StructuralModel(np.zeros((3, 3)), SDS**2, np.array([0.3, 0.0, 0.4]), np.array([0.3, 0.3, 0.0]))
+    given = model.condition(2.0)
+    yield equal("the structural model agrees about conditioning", given.delivered, rise[1] - rise[0])
+    yield equal("shifting c raises no truth", model.intervene(2, 2.0).delivered, 0.0)
     for mean_a, last in ((0.5, 0.0), (1.6, 1.6)):
         # E[P] is linear in the weights: its maximum over the simplex is where RL ends.
         end = optimize.linprog([-mean_a, 0.0, -1.0], A_eq=[[1, 1, 1]], b_eq=[1]).x
@@ -107,6 +131,38 @@ def _conditioning_proof() -> Iterator[Step]:
     # The tilt of a Gaussian by exp(lambda P) adds lambda times the covariances with P to the means.
     tilted_t, tilted_p = mean_t + strength * cross, mean_p + strength * variance
     yield Step("truth under the tilt", tilted_t, mean_t + cross / variance * (tilted_p - mean_p))
+
+
+def _explicit_shift(model: StructuralModel, displacement: Array) -> tuple[float, float, float]:
+    """KL of the shift, KL of the proxy's law, and what the base regression promises, from the joint Gaussian."""
+    inverse = np.linalg.inv(np.eye(len(model.variances)) - model.coefficients)
+    covariance = inverse @ np.diag(model.variances) @ inverse.T
+    variance = float(model.proxy @ covariance @ model.proxy)
+    gain = float(model.proxy @ displacement)
+    promised = float(model.gold @ covariance @ model.proxy) / variance * gain
+    return _gaussian_kl(displacement, covariance, 0 * displacement, covariance), gain**2 / (2 * variance), promised
+
+
+def _relation_check() -> Iterator[Comparison]:
+    cause, chain = common_cause(on_gold=0.8, on_correlate=1.5, correlate_sd=0.7), intermediary(on_mediator=1.2)
+    moves: tuple[tuple[str, StructuralModel, MeanShift, Array, float], ...] = (
+        ("longer answers", cause, cause.intervene(2, 1.0), np.array([0.0, 0.0, 1.0]), 0.0),
+        ("more effort", cause, cause.intervene(0, 1.5), np.array([1.0, 0.8, 1.5]), 0.8),
+        ("manipulated mediator", chain, chain.intervene(1, 1.0), np.array([0.0, 1.0, 1.0]), 0.0),
+        ("more gold", chain, chain.intervene(0, 1.2), np.array([1.0, 1.2, 1.2]), 1.0),
+    )
+    for name, model, shift, displacement, gold in moves:
+        kl, kl_proxy, promised = _explicit_shift(model, displacement)
+        yield equal(f"gold delivered by {name}", shift.delivered, gold)
+        yield equal(f"gold promised to {name}", shift.expected_gold, promised)
+        yield equal(f"causal term of {name}", shift.causal, promised - gold)
+        yield equal(f"KL of {name}", shift.kl, kl)
+        yield equal(f"KL of {name} off the proxy", shift.kl_off, kl - kl_proxy)
+        yield at_least(f"bound on the causal term of {name}", shift.causal_bound, abs(shift.causal))
+    for name, model in (("common cause", cause), ("intermediary", chain)):
+        given = model.condition(1.0)
+        yield equal(f"conditioning keeps the relation, {name}", given.causal, 0.0)
+        yield equal(f"and spends all its KL on the proxy, {name}", given.kl_off, 0.0)
 
 
 def _tilt_slack(world: tuple[FiniteTable, int]) -> float:
@@ -203,6 +259,7 @@ def _shift_check() -> Iterator[Comparison]:
         exact = float(np.sum(moved.pdf(x) * (moved.logpdf(x) - base.logpdf(x)))) * (20 / 400) ** 2
         stated = m**2 / 2 + (v - rho * m) ** 2 / (2 * (1 - rho**2))
         yield equal(f"KL by quadrature, rho = {rho:g}", stated, exact, 1e-9)
+        yield equal(f"KL as coded, rho = {rho:g}", shift_kl(m, v, rho), exact, 1e-9)
     # Gradient ascent on E[X] in the mean: vanilla moves X alone, natural moves along the covariance.
     rho, covariance = 0.6, np.array([[1.0, 0.6], [0.6, 1.0]])
     vanilla, natural = np.zeros(2), np.zeros(2)
@@ -212,6 +269,9 @@ def _shift_check() -> Iterator[Comparison]:
     yield equal("KL of the vanilla path over the natural path's at equal X", cost[0] / cost[1], 1 / (1 - rho**2))
     yield equal("Y gained by the vanilla path", vanilla[1], 0.0)
     yield equal("Y gained by the natural path", natural[1], rho)
+    for name, steps, followed in (("natural", natural, True), ("vanilla", vanilla, False)):
+        path = mean_path([1.0, 0.0], covariance, np.array([1.0]), natural=followed)[0]
+        yield equal(f"{name} path as coded", float(np.abs(path - steps).max()), 0.0)
 
 
 CLAIMS = (
@@ -237,7 +297,7 @@ CLAIMS = (
         statement=r"\mathrm{E}_\lambda[T] = \mathrm{E}[T \mid P = \mathrm{E}_\lambda[P]]",
         assumptions="policy class contains the tilt; equality of means for Gaussian outputs",
         source="same thread; Korbak 2205.11275",
-        proof=_conditioning_proof, property=Property("tables_with_n", _tilt_slack),
+        proof=_conditioning_proof, check=_relation_check, property=Property("tables_with_n", _tilt_slack),
         counterexample=Counterexample(
             "inside the weight family the penalised optimum buys persuasiveness with truth; conditioning raises both",
             {"means": (0.5, 0.3, 1.0), "sds": (1.0, 0.7, 1.3), "coefficient": 0.5}, _inside_the_family,

@@ -16,6 +16,15 @@ from overopt.theory.claims.comparison import Comparison, at_least, at_most, equa
 from overopt.theory.claims.entry import Claim, Counterexample, Property, Step
 from overopt.theory.claims.oracles import normal_best_of_n
 from overopt.theory.claims.worlds import FiniteTable, Policy
+from overopt.theory.kl_geometry import (
+    binarised_tilt,
+    fisher_quadratic,
+    jensen_shannon,
+    kl_divergence,
+    normal_kl,
+    reward_at_kl,
+    tilted,
+)
 
 __all__ = ["CLAIMS"]
 
@@ -84,6 +93,12 @@ def _geometry_check() -> Iterator[Comparison]:
         yield equal(
             f"KL / (half Fisher) at step {step:g}", 2 * _kl(p + step * direction, p) / (step**2 * fisher), 1.0, 2 * step
         )
+        coded = step**2 * fisher_quadratic(p, direction)
+        yield equal(f"half Fisher as coded at step {step:g}", coded, step**2 * fisher / 2, 1e-12)
+    q = np.array([0.1, 0.1, 0.8])
+    yield equal("KL as coded", kl_divergence(p, q), float(np.sum(p * np.log(p / q))))
+    yield equal("JS as coded", jensen_shannon(p, q), float(jensenshannon(p, q)) ** 2)
+    yield equal("JS of disjoint laws", jensen_shannon([1.0, 0.0], [0.0, 1.0]), np.log(2))
     shift, covariance = np.array([0.7, -1.1]), np.array([[2.0, 0.6], [0.6, 1.0]])
     x = np.stack(np.meshgrid(*[np.linspace(-14, 14, 401)] * 2, indexing="ij"), axis=-1)
     moved, base = stats.multivariate_normal(shift, covariance), stats.multivariate_normal([0, 0], covariance)
@@ -91,6 +106,11 @@ def _geometry_check() -> Iterator[Comparison]:
     exact = float(np.sum(moved.pdf(x) * (moved.logpdf(x) - base.logpdf(x)))) * cell
     mahalanobis = float(shift @ np.linalg.solve(covariance, shift))
     yield equal("KL of shifted Gaussians is half the squared Mahalanobis distance", mahalanobis / 2, exact, 1e-8)
+    yield equal("the same as coded", normal_kl(shift, covariance, [0.0, 0.0], covariance), exact, 1e-8)
+    u = np.linspace(-40, 40, 200_001)
+    wide, narrow = stats.norm(0.5, 2.0), stats.norm(-1.0, 1.5)
+    other = float(np.trapezoid(wide.pdf(u) * (wide.logpdf(u) - narrow.logpdf(u)), u))
+    yield equal("KL of Gaussians of different variance as coded", normal_kl(0.5, 4.0, -1.0, 2.25), other, 1e-8)
 
 
 def _triangle(laws: tuple[tuple[float, ...], ...]) -> float:
@@ -119,6 +139,28 @@ def _gibbs_proof() -> Iterator[Step]:
         qi * (sympy.log(qi) - sympy.log(pi) - strength * ui + log_mass) for qi, pi, ui in zip(q, p, u, strict=True)
     )
     yield Step("E u - KL / lambda, times lambda", sympy.expand(objective + from_tilt), log_mass)
+
+
+def _optimum_check() -> Iterator[Comparison]:
+    table = FiniteTable((0.5, 0.2, 0.2, 0.1), (0.0, 1.0, 1.5, 4.0), (0.0, 0.0, 0.0, 0.0))
+    base, reward = np.asarray(table.probability), np.asarray(table.proxy)
+    for kl in (0.1, 0.9):
+        found = optimize.minimize(
+            lambda q: -(q @ reward), base, method="SLSQP", bounds=[(1e-9, 1.0)] * 4, tol=1e-12,
+            constraints=[
+                {"type": "eq", "fun": lambda q: q.sum() - 1},
+                {"type": "ineq", "fun": lambda q, kl=kl: kl - np.sum(rel_entr(q, base))},
+            ],
+        )  # fmt: skip
+        yield equal(f"largest reward within {kl:g} nats", reward_at_kl(base, reward, kl), -found.fun, 1e-6)
+    yield equal("beyond log 10 nats it is the top reward", reward_at_kl(base, reward, 2.4), 4.0)
+    exact = base * np.exp(0.7 * reward)
+    yield equal("tilted law", float(np.abs(tilted(base, reward, 0.7) - exact / exact.sum()).max()), 0.0)
+    rate, spent = binarised_tilt(0.2, 3.0)
+    binary = FiniteTable((0.8, 0.2), (0.0, 1.0), (0.0, 1.0)).exponential_tilt(3.0)
+    yield equal("binarised reward: success rate", rate, binary.gold)
+    yield equal("binarised reward: KL", spent, binary.kl)
+    yield equal("in the limit it conditions on success", binarised_tilt(0.2, 60.0)[1], np.log(5.0))
 
 
 def _optimality_slack(world: tuple[FiniteTable, int]) -> float:
@@ -184,7 +226,7 @@ CLAIMS = (
         r" \frac{1}{\lambda} \log Z_\lambda - \frac{1}{\lambda} \mathrm{KL}(\pi \| \pi_\lambda)",
         assumptions="convex policy class that contains the tilt, finite moment generating function",
         source="standard (Gibbs variational principle)",
-        proof=_gibbs_proof, property=Property("tables_with_n", _optimality_slack, 1e-8),
+        proof=_gibbs_proof, check=_optimum_check, property=Property("tables_with_n", _optimality_slack, 1e-8),
         counterexample=Counterexample(
             "a class of three policies whose middle one lies below the chord of the others",
             {"proxy": (0.0, 1.0, 4.0), "kl": (0.0, 1.0, 2.0)}, _nonconvex_class,

@@ -13,6 +13,7 @@ from overopt.theory.best_of_n import best_of_n
 from overopt.theory.claims.comparison import Comparison, at_least, at_most, equal
 from overopt.theory.claims.entry import Claim, Counterexample, Property, Step
 from overopt.theory.claims.worlds import FiniteTable, Policy
+from overopt.theory.gradient_paths import early_kl, natural_gradient_path, vanilla_gradient_path
 from overopt.theory.world import World
 
 __all__ = ["CLAIMS"]
@@ -74,6 +75,29 @@ def _early_stopping_proof() -> Iterator[Step]:
     mean = sum(q * ui for q, ui in zip(policy, u, strict=True))
     slope = sympy.diff(sympy.log(policy[0]), strength)
     yield Step("d log pi / d lambda along penalised optima is the natural gradient", slope, u[0] - mean)
+
+
+def _paths_check() -> Iterator[Comparison]:
+    table = FiniteTable((0.6, 0.3, 0.1), (0.0, 1.0, 2.0), (0.0, 1.0, 2.0))
+    base, reward = table.probability, table.proxy
+    stepped = _natural(table, 40, 0.02)
+    coded = natural_gradient_path(base, reward, np.array([0.8]))
+    yield equal("natural path after time .8: reward", coded.reward[0], stepped.proxy)
+    yield equal("natural path after time .8: KL", coded.kl[0], stepped.kl)
+    # With a penalty the flow ends at the penalised optimum, which maximises E u - penalty KL over all policies.
+    end = natural_gradient_path(base, reward, np.array([60.0]), penalty=0.5)
+    found = optimize.minimize(
+        lambda x: 0.5 * (q := table.policy(np.exp([0.0, *x]))).kl - q.proxy, np.zeros(2), tol=1e-12
+    )
+    yield equal("end of the penalised path", end.reward[0] - 0.5 * end.kl[0], -found.fun, 1e-8)
+    half = natural_gradient_path(base, reward, np.array([np.log(2.0) / 0.5]), penalty=0.5)
+    yield equal("half-way the penalised path is the tilt by half", half.kl[0], table.exponential_tilt(1.0).kl)
+    climbed = _vanilla(table, 0.8)
+    vanilla = vanilla_gradient_path(base, reward, np.array([3 * climbed.pressure]))
+    yield equal("vanilla path: reward", vanilla.reward[0], climbed.proxy, 1e-6)
+    yield equal("vanilla path: KL", vanilla.kl[0], climbed.kl, 1e-6)
+    settled = vanilla_gradient_path(base, reward, np.array([4000.0]), penalty=0.5)
+    yield equal("the penalised vanilla path ends there too", settled.kl[0], end.kl[0], 1e-6)
 
 
 def _early_stopping_slack(world: tuple[FiniteTable, int]) -> float:
@@ -143,10 +167,15 @@ def _quadratic_check() -> Iterator[Comparison]:
     short, long = (_natural(table, steps, 1e-3).kl for steps in (10, 20))
     yield equal("KL(20 steps)/KL(10 steps)", long / short, 4.0, 0.02)
     yield equal("KL over t^2 Var/2", short / (1e-4 * variance / 2), 1.0, 0.02)
+    coded = early_kl(table.probability, table.proxy, 0.01)
+    yield equal("as coded", coded, 1e-4 * variance / 2)
+    time = 1e-3
+    vanilla = vanilla_gradient_path(table.probability, table.proxy, np.array([time])).kl[0]
+    yield equal("vanilla gradient", early_kl(table.probability, table.proxy, time, natural=False) / vanilla, 1.0, 0.02)
 
 
 def _quadratic_slack(world: FiniteTable) -> float:
-    """KL(t) / t^2 is half the variance up to third cumulants: at t = 1e-3 within 1 percent of the range's scale."""
+    """KL(t) / t^2 is half the variance up to third cumulants: at t = 1e-3 within 1% of the squared range."""
     scale = max(1.0, max(world.proxy) - min(world.proxy))
     t = 1e-3 / scale
     p, u = np.asarray(world.probability), np.asarray(world.proxy)
@@ -164,7 +193,8 @@ CLAIMS = (
         r" = F^{-1} \nabla \mathrm{E}_\pi[u]",
         assumptions="natural gradient (the tilt's path); coefficient = 1/(learning rate x steps)",
         source="Gao et al. 2210.10760, sec. 3.6; LessWrong",
-        proof=_early_stopping_proof, property=Property("tables_with_n", _early_stopping_slack, 1e-7),
+        proof=_early_stopping_proof, check=_paths_check,
+        property=Property("tables_with_n", _early_stopping_slack, 1e-7),
         counterexample=Counterexample(
             "vanilla softmax gradient on three actions: other policies and more KL for the same proxy",
             {"probability": (0.6, 0.3, 0.1), "proxy": (0.0, 1.0, 2.0), "gain": 0.8}, _vanilla_leaves,

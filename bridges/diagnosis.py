@@ -160,14 +160,9 @@ def diagnose(
 
 def _in_memory(bank: ScoreBank | StoredBank, rng: np.random.Generator, warnings: list[str]) -> ScoreBank:
     """The bank, or a random choice of its prompts that fits into ``DECOMPOSED_ROWS`` rows."""
-    if bank.n_rows <= DECOMPOSED_ROWS:
-        (whole,) = bank.chunks()
-        return whole
-    share = DECOMPOSED_ROWS / bank.n_rows
-    keep = max(2, int(bank.n_prompts * share))
+    keep = max(2, int(bank.n_prompts * DECOMPOSED_ROWS / bank.n_rows))
     if keep >= bank.n_prompts:
-        (whole,) = bank.chunks()
-        return whole
+        return ScoreBank.concatenate(list(bank.chunks()))
     chosen = np.sort(rng.choice(bank.n_prompts, size=keep, replace=False))
     warnings.append(
         f"the bank has {bank.n_rows:,} rows: the curve and its fit use all of them, the decomposition and the stopping "

@@ -228,7 +228,9 @@ class ScoreBank:
     @classmethod
     def concatenate(cls, banks: Sequence[ScoreBank]) -> ScoreBank:
         """The prompts of several banks, none of which share a prompt."""
-        first = banks[0]
+        first, *more = banks
+        if not more:
+            return first
         starts = np.cumsum([0, *(bank.n_prompts for bank in banks)])
         lengths = [bank.length for bank in banks if bank.length is not None]
         return cls(

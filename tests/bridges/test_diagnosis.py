@@ -115,6 +115,22 @@ def test_a_large_bank_is_decomposed_on_some_of_its_prompts(monkeypatch) -> None:
     np.testing.assert_array_equal(found.proxies["p"].best_of_n.curve.gold, best_of_n_curve(bank, "p").gold)
 
 
+def test_a_stored_bank_has_the_diagnosis_of_the_bank_in_memory(tmp_path, monkeypatch) -> None:
+    import overopt.bridges.stored_bank as stored_bank
+
+    rng = np.random.default_rng(6)
+    gold = rng.normal(size=(12, 32))
+    bank = ScoreBank.from_rectangle(
+        gold, {"p": gold + rng.normal(size=gold.shape)}, tuple(f"p{k:02d}" for k in range(12))
+    )
+    bank.write(tmp_path / "bank.parquet")
+    monkeypatch.setattr(stored_bank, "_BATCH", 100)
+    stored = stored_bank.StoredBank.open(tmp_path / "bank.parquet")
+    assert len(list(stored.chunks())) > 1
+    one, other = (diagnose(table, rng=np.random.default_rng(0)).proxies["p"] for table in (bank, stored))
+    assert one.verdicts == other.verdicts
+
+
 def test_an_llm_judge_saturates_and_does_not_fall() -> None:
     """Best-of-24 by a judge: .668 -> .831; the analytic KL of 2.22 would overstate a judge with three levels."""
     bank = real("judge_goodhart_bon24.csv.gz", prompt="task_id", gold="correct", proxy=("judge_score",))

@@ -19,6 +19,7 @@ from overopt.theory.scaling_laws import LawFit, fit_law, law_named
 from overopt.theory.world import World
 
 __all__ = [
+    "PAPER_N",
     "Affine",
     "BreakPoints",
     "Kink",
@@ -252,7 +253,10 @@ def surprisal(log_sf: ArrayLike) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class LawReading:
-    """Fits that the paper's protocol makes of one exact curve: of `best_of_n` and of `tilt`, each by law name."""
+    """Fits that the paper's protocol makes of one exact curve: of `best_of_n` and of `tilt`, each by law name.
+
+    `tilt` is empty where it was not asked for.
+    """
 
     best_of_n: dict[str, LawFit]
     tilt: dict[str, LawFit]
@@ -278,13 +282,15 @@ def read_law(
 
     Parameters
     ----------
-    tilt_kl : default the KL of best-of-n at `n`.
+    tilt_kl : default the KL of best-of-n at `n`; empty for no tilt.
     base_gold : gold of the base policy, subtracted so that R(0) = 0; default the exact one.
     """
     curve = best_of_n(world, np.append(1.0, n))
     base = float(curve.gold[0]) if base_gold is None else base_gold
-    tilted = tilt_at_kl(world, curve.kl[1:] if tilt_kl is None else np.asarray(tilt_kl, dtype=float))
-    return LawReading(
-        best_of_n={name: fit_law(law_named(name), curve.d[1:], curve.gold[1:] - base) for name in laws},
-        tilt={name: fit_law(law_named(name), tilted.d, tilted.gold - base) for name in laws},
-    )
+    best_fits = {name: fit_law(law_named(name), curve.d[1:], curve.gold[1:] - base) for name in laws}
+    spent = curve.kl[1:] if tilt_kl is None else np.asarray(tilt_kl, dtype=float)
+    if spent.size == 0:
+        return LawReading(best_of_n=best_fits, tilt={})
+    tilted = tilt_at_kl(world, spent)
+    tilt_fits = {name: fit_law(law_named(name), tilted.d, tilted.gold - base) for name in laws}
+    return LawReading(best_of_n=best_fits, tilt=tilt_fits)

@@ -10,9 +10,10 @@ import pytest
 from scipy import integrate, stats
 
 from overopt.theory.additive import additive_world
-from overopt.theory.best_of_n import best_of_n, best_of_n_kl
+from overopt.theory.best_of_n import best_of_n, best_of_n_kl, n_at_kl
 from overopt.theory.errors import InputError
 from overopt.theory.exponential_tilt import exponential_tilt
+from overopt.theory.mechanism_table import mechanism_table, standard_worlds
 from overopt.theory.mechanisms import (
     Affine,
     BreakPoints,
@@ -167,3 +168,25 @@ def test_saturation_and_kink_reach_their_limits() -> None:
 def test_wrong_mechanism_input_is_named(call: Callable[[], Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         call()
+
+
+def test_the_range_of_d_and_not_the_optimizer_picks_the_form_of_a_kink() -> None:
+    for fall in (0.3, 1.0, 3.0):
+        world = World(NORMAL, Kink(2.0, 1.0, fall))
+        for top, expected in ((6.0, "bon"), (30.0, "rl")):
+            kl = np.geomspace(0.2, top, 12)
+            reading = read_law(world, n=n_at_kl(kl), tilt_kl=kl, laws=("bon", "rl"))
+            assert (reading.preferred("best_of_n"), reading.preferred("tilt")) == (expected, expected), (fall, top)
+
+
+def test_table_reports_exact_laws_and_the_misleading_beta() -> None:
+    worlds = standard_worlds()
+    rows = {row.mechanism: row for row in mechanism_table(worlds)}
+    assert rows.keys() == worlds.keys()
+    assert rows["Laplace noise"].beta > 0.2
+    assert rows["Student t3 noise"].long[1] is None
+    assert rows["uniform noise"].beta < rows["Gaussian noise"].beta < 0
+    name, (alpha, beta) = rows["quadratic gold"].implied or ("", (0.0, 0.0))
+    assert name == "bon"
+    assert abs(rows["quadratic gold"].beta - beta) < 0.05
+    assert abs(rows["quadratic gold"].alpha - alpha) < 0.1

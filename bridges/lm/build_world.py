@@ -2,7 +2,7 @@
 
     python -m overopt.bridges.lm.build_world FOLDER
 
-About 12 minutes on two cores. Every network is trained in a process of its own on one thread, so that the result does
+Every network is trained in a process of its own on one thread, so that the result does
 not depend on the number of cores.
 """
 
@@ -25,7 +25,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from overopt.bridges.lm.gold import GoldRewardModel, TextScorer
-from overopt.bridges.lm.measure_world import measure_world, write_model_card
+from overopt.bridges.lm.measure_world import remeasure
 from overopt.bridges.lm.pretrain import (
     LanguageModel,
     Progress,
@@ -91,9 +91,9 @@ def build_world(
     for file in sorted(work.rglob("*"), reverse=True):
         file.unlink() if file.is_file() else file.rmdir()
     work.rmdir()
-    metrics = measure_world(out) | {"seconds": round(time.monotonic() - started), "processes": processes, "seed": seed}
-    (out / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
-    write_model_card(out)
+    record = {"seed": seed, "build seconds": round(time.monotonic() - started), "build processes": processes}
+    (out / "metrics.json").write_text(json.dumps(record) + "\n")
+    remeasure(out)
 
 
 _messages: Any = None

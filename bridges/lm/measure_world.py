@@ -1,10 +1,16 @@
-"""What the embedded world measures about itself: the numbers of the model card, and the card written from them."""
+"""What the embedded world measures about itself: the numbers of the model card, and the card written from them.
+
+    python -m overopt.bridges.lm.measure_world FOLDER
+
+measures a built world again and rewrites its ``metrics.json`` and ``MODEL_CARD.md`` (a minute or two).
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import platform
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -21,7 +27,7 @@ from overopt.bridges.lm.pretrain import count_parameters, encode, load_tokenizer
 from overopt.bridges.lm.sampler import sample_completions
 from overopt.bridges.lm.text import load_rated_text, prompts_from
 
-__all__ = ["base_completions", "measure_world", "write_model_card"]
+__all__ = ["base_completions", "measure_world", "remeasure", "write_model_card"]
 
 MAX_NEW_TOKENS = 28
 _VERSIONS = ("torch", "transformers", "tokenizers", "numpy")
@@ -122,11 +128,13 @@ def write_model_card(folder: Path) -> None:
     networks = ", ".join(f"{name} {count:,}" for name, count in parameters["gold"].items())
     backbones = ", ".join(f"{name} {count:,}" for name, count in parameters["proxy backbones"].items())
     megabytes = {name: size / 1e6 for name, size in metrics["bytes"].items()}
+    seconds, processes = metrics.get("build seconds"), metrics.get("build processes")
+    took = f" ({seconds / 60:.0f} minutes for this copy, {processes} processes of one thread each)" if seconds else ""
     (folder / "MODEL_CARD.md").write_text(
         f"""# The embedded world: policy, proxy backbones and gold
 
-Written by code from `metrics.json`; rebuild everything with `python -m overopt.bridges.lm.build_world FOLDER`
-({metrics["seconds"] / 60:.0f} minutes for this copy, {metrics["processes"]} processes of one thread each).
+Written by code from `metrics.json`; rebuild everything with
+`python -m overopt.bridges.lm.build_world FOLDER`{took}.
 
 **For** measuring reward-model overoptimization on two CPU cores. **Not for** judging real text: gold is a small model
 of what raters of movie snippets said, made hard to exploit, and its sentences are known to be wrong one by one.
@@ -185,3 +193,18 @@ A held-out text cut short, without its end, scores {gold["truncation_drop"]:.2f}
 Versions: {", ".join(f"{name} {number}" for name, number in metrics["versions"].items())}; world seed {metrics["seed"]}.
 """
     )
+
+
+def remeasure(folder: Path) -> None:
+    """Measure the world in `folder` and write ``metrics.json`` and the card; what its build recorded stays."""
+    file = folder / "metrics.json"
+    recorded = json.loads(file.read_text()) if file.exists() else {}
+    kept = {key: recorded[key] for key in ("seed", "build seconds", "build processes") if key in recorded}
+    file.write_text(json.dumps(measure_world(folder) | kept, indent=1) + "\n")
+    write_model_card(folder)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m overopt.bridges.lm.measure_world FOLDER")
+    remeasure(Path(sys.argv[1]))

@@ -79,7 +79,7 @@ class Recipe:
     """Runs of TRL's RLOOTrainer per proxy that PPO optimizes: the cross-check of PPO."""
     evaluate_every: int = 4
     """PPO updates between two measurements on the held-out prompts."""
-    evaluation_samples: int = 6
+    evaluation_samples: int = 4
     """Completions per held-out prompt at each measurement."""
 
     @property

@@ -74,7 +74,7 @@ class RewardTraining:
 class RewardModel:
     """A sequence classifier with one label as a reward: the score of a prompt with its completion."""
 
-    def __init__(self, model: Any, *, batch_size: int = 256) -> None:
+    def __init__(self, model: Any, *, batch_size: int = 64) -> None:
         if model.config.num_labels != 1:
             raise InputError(f"a reward model must have 1 label, got {model.config.num_labels}.")
         self.model = model.eval()

@@ -59,7 +59,7 @@ def format_number(value: float | None, digits: int = 3) -> str:
     """``value`` with ``digits`` significant digits, thousands unabbreviated, or a dash where there is none."""
     if value is None or not math.isfinite(value):
         return "–"
-    if value == 0:
+    if abs(value) < 1e-12:  # what rounding leaves of an exact zero
         return "0"
     if abs(value) >= 10**6 or abs(value) < 10**-4:
         return f"{value:.{digits}g}"

@@ -146,9 +146,10 @@ class ScoreBank:
             if same.any():
                 at = int(np.flatnonzero(same)[0])
                 first, second = sorted((int(order[at]), int(order[at + 1])))
+                name = " ".join(prompts[codes[second]].split())
                 raise InputError(
                     f"{locate(second)}, column 'sample': every (prompt, sample) must occur once, got (prompt "
-                    f"'{prompts[codes[second]]}', sample {numbers[second]}) again, as in {locate(first)}."
+                    f"'{name}', sample {numbers[second]}) again, as in {locate(first)}."
                 )
         used, dense = np.unique(codes[order], return_inverse=True)
         return cls(

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["TableFile", "is_parquet", "labels", "numbers", "open_table"]
 
 _DELIMITERS = ",;\t|"
+_LARGEST = 1e50
+"""Larger scores are no scores: a sentinel or a damaged cell, whose fourth power overflows."""
 
 
 @dataclass(frozen=True)
@@ -296,10 +298,11 @@ def numbers(column: pa.ChunkedArray, path: str, name: str) -> NDArray[np.float64
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             raise InputError(f"{path}: column '{name}' must hold numbers, got type {column.type}.") from None
     result: NDArray[np.float64] = values.to_numpy()
-    bad = np.flatnonzero(~np.isfinite(result))
+    bad = np.flatnonzero(~(np.abs(result) <= _LARGEST))
     if bad.size:
         row = int(bad[0])
-        raise InputError(f"{path}, row {row + 1}, column '{name}': must be finite, got {result[row]}.")
+        rule = f"lie within ±{_LARGEST:g}" if np.isfinite(result[row]) else "be finite"
+        raise InputError(f"{path}, row {row + 1}, column '{name}': must {rule}, got {result[row]:g}.")
     return result
 
 
@@ -361,8 +364,9 @@ def labels(column: pa.ChunkedArray, path: str, name: str) -> tuple[NDArray[np.in
 
 
 def _line(error: BaseException) -> str:
-    return _shown(" ".join(str(error).split()), 200)
+    return _shown(str(error), 200)
 
 
 def _shown(text: str, limit: int = 60) -> str:
-    return text if len(text) <= limit else text[: limit - 3] + "..."
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[: limit - 3] + "..."

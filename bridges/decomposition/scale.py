@@ -126,6 +126,8 @@ def fit_scale(blocks: list[Block], kind: ScaleKind) -> MeasurementScale:
             note = (
                 "the slope of proxy on gold has no interval (fewer than two prompts): scale pooled-sd instead of slope"
             )
+        elif all(not block.proxy.any() for block in blocks):
+            note = "the base bank's proxy does not vary within prompts: scale pooled-sd instead of slope"
         elif interval[1] < 0.0:
             note = "the proxy runs against gold (negative slope): scale pooled-sd instead of slope"
         else:

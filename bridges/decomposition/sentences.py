@@ -115,7 +115,8 @@ def _independence_line(test: IndependenceTest) -> str:
 def _scale_lines(scale: MeasurementScale) -> list[str]:
     if scale.note is None:
         return []
-    if scale.slope_interval is not None and scale.slope_interval[0] <= 0.0 <= scale.slope_interval[1]:
+    low, high = scale.slope_interval or (0.0, 0.0)
+    if low < high and low <= 0.0 <= high:
         return ["The proxy carries no gold signal here: the interval of its slope on gold includes 0."]
     return [f"{scale.note[0].upper()}{scale.note[1:]}."]
 

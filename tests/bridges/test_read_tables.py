@@ -81,7 +81,9 @@ def test_every_format_gives_the_same_bank(at, form) -> None:
     [
         (GOOD.replace("1.5", "nan"), "t.csv, row 2, column 'proxy': must be finite, got nan."),
         (GOOD.replace("1.5", "-inf"), "t.csv, row 2, column 'proxy': must be finite, got -inf."),
+        (GOOD.replace("1.5", "-1e308"), "t.csv, row 2, column 'proxy': must lie within ±1e+50, got -1e+308."),
         (GOOD.replace("1.5", ""), "t.csv, row 2, column 'proxy': must be a number, got an empty cell."),
+        (GOOD.replace("1.5", '"a\nb"'), "t.csv, row 2, column 'proxy': must be a number, got 'a b'."),
         (GOOD.replace("1.5", "high"), "t.csv, row 2, column 'proxy': must be a number, got 'high'."),
         (GOOD.replace("b,0", "a,0"), "row 3, column 'sample': ... got (prompt 'a', sample 0) again, as in t.csv"),
         (GOOD.replace("b,0,", ",0,"), "t.csv, row 3, column 'prompt': must not be empty, got an empty cell."),

@@ -31,7 +31,7 @@ def judge_trends(
     trends.append(_order("More labels: higher gold under best-of-n.", proxies, group=lambda p: p.parameters))
     trends.append(_order("Larger proxies: higher gold under best-of-n.", proxies, group=lambda p: p.labels))
     exchange = _kl_exchange(headline, best_of_n[headline], curves)
-    return tuple(trend for trend in (*trends, exchange) if trend is not None)
+    return tuple(trend for trend in (*trends, exchange, _cross_check(headline, curves)) if trend is not None)
 
 
 def _rise_and_fall(peaks: Sequence[GoldPeak]) -> Trend | None:
@@ -96,6 +96,46 @@ def _kl_exchange(headline: str, best_of_n: Curve, curves: Sequence[MeasuredCurve
         return None
     verdict: Verdict = "reproduced" if min(ratios) > 1 else "not reproduced" if max(ratios) < 1 else "cannot tell"
     return Trend("PPO spends more KL than best-of-n for the same proxy gain.", verdict, "; ".join(evidence))
+
+
+def _cross_check(headline: str, curves: Sequence[MeasuredCurve]) -> Trend | None:
+    """Whether TRL's RLOO has the proxy gain of our PPO at equal d: inside the seeds' band, widened by both errors."""
+    ours = [curve for curve in curves if (curve.method, curve.proxy_name) == ("ppo", headline)]
+    theirs = [curve for curve in curves if (curve.method, curve.proxy_name) == ("rloo", headline)]
+    if not ours or not theirs:
+        return None
+    reach = min(curve.points[-1].d or 0.0 for curve in ours)
+    beyond, shown = [], []
+    for curve in theirs:
+        for point in curve.points:
+            if point.d is None or not 0 < point.d <= reach:
+                continue
+            seeds = [_interpolated(seed, point.d) for seed in ours]
+            outside = max(0.0, min(seeds) - point.proxy, point.proxy - max(seeds))
+            error = float(np.hypot(point.proxy_se or 0.0, np.mean([_error_near(seed, point.d) for seed in ours])))
+            beyond.append(outside / error)
+            shown.append(f"{point.proxy:.2f} against {min(seeds):.2f}..{max(seeds):.2f} at d = {point.d:.1f}")
+    if not beyond:
+        return None
+    worst = int(np.argmax(beyond))
+    inside = sum(value == 0 for value in beyond)
+    verdict: Verdict = "reproduced" if max(beyond) < FALL_ERRORS else "not reproduced"
+    evidence = (
+        f"{inside} of {len(beyond)} RLOO points inside the band of {len(ours)} PPO seeds; the farthest is "
+        f"{beyond[worst]:.1f} standard errors outside ({shown[worst]}); the last is {shown[-1]}"
+    )
+    return Trend("TRL's RLOO on the same reward has PPO's proxy gain at equal d.", verdict, evidence)
+
+
+def _interpolated(curve: MeasuredCurve, d: float) -> float:
+    """Proxy gain of a policy run at ``d``, by the checkpoints around it in order of d."""
+    points = np.array(sorted((point.d or 0.0, point.proxy) for point in curve.points))
+    return float(np.interp(d, points[:, 0], points[:, 1]))
+
+
+def _error_near(curve: MeasuredCurve, d: float) -> float:
+    nearest = min(curve.points, key=lambda point: abs((point.d or 0.0) - d))
+    return nearest.proxy_se or 0.0
 
 
 def control_trend(peaks: Sequence[GoldPeak]) -> tuple[Trend, ...]:

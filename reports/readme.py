@@ -38,7 +38,7 @@ def results_block(run: RunSummary) -> str:
     trends = "\n".join(f"- **{trend.verdict}**: {trend.statement}" for trend in run.trends)
     return (
         f"{headline(run)}. PPO against the proxy {run.headline_proxy}; gold in SD of the base policy's gold, ± one "
-        "standard error over held-out prompts; the peak is chosen on half of the prompts, measured on the other half:\n\n"
+        "standard error over held-out prompts; the peak is chosen on half of them, measured on the rest:\n\n"
         "| PPO seed | gold, start to peak | gold, peak to end | proxy, peak to end |\n| --- | --- | --- | --- |\n"
         f"{seeds}\n\nBest-of-n against nine proxies (name: parameters and labels):\n\n"
         "| proxy | parameters | pairs ordered as gold does | highest gold |\n| --- | --- | --- | --- |\n"

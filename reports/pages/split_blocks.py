@@ -35,7 +35,7 @@ TERM_KEY = Key(
 )
 
 
-METHOD_NAMES = {"best-of-n": "Best-of-n", "ppo": "PPO", "checkpoints": "Checkpoints"}
+METHOD_NAMES = {"best-of-n": "Best-of-n", "ppo": "PPO", "rloo": "RLOO (TRL)", "checkpoints": "Checkpoints"}
 
 
 def law_formula(name: str) -> str:

@@ -48,10 +48,10 @@ def tokenizer():
 
 
 def test_training_learns_a_planted_preference_and_the_untrained_model_has_none(tokenizer):
-    pairs = labelled(900)
-    training, held_out = pairs.take(slice(0, 700)), pairs.take(slice(700, None))
+    pairs = labelled(2400)
+    training, held_out = pairs.take(slice(0, 1600)), pairs.take(slice(1600, None))
     before = RewardModel(classifier()).held_out(held_out)
-    model = train_reward_model(0, classifier(), tokenizer, training, RewardTraining(learning_rate=1e-2, epochs=4))
+    model = train_reward_model(0, classifier(), tokenizer, training, RewardTraining(learning_rate=2e-2, epochs=4))
     after = RewardModel(model).held_out(held_out)
     assert abs(before.accuracy - 0.5) < 5 * before.accuracy_se
     assert after.accuracy > 0.5 + 5 * after.accuracy_se

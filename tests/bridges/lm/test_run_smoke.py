@@ -59,7 +59,9 @@ def test_gold_as_its_own_proxy_has_no_gap_under_best_of_n(summary):
     for row in summary.splits:
         if row.method == "best-of-n" and row.proxy_name == "gold":
             assert row.promise == pytest.approx(row.delivered, abs=1e-9)
-            assert row.regressional == pytest.approx(0.0, abs=1e-9)
+            # Gold's floor makes ties, and a tied proxy is split by its order alone: the practical margin, not 0.
+            assert row.regressional == pytest.approx(0.0, abs=0.02)
+            assert row.regressional + row.extremal == pytest.approx(0.0, abs=1e-9)
 
 
 def test_kl_is_zero_at_the_start_typed_and_with_an_error(summary):

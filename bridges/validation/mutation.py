@@ -201,7 +201,7 @@ def _fresh(mutant: Mutant | None) -> None:
     for name in [name for name in sys.modules if name.startswith("overopt.")]:
         del sys.modules[name]
     if mutant is not None:
-        sys.meta_path.insert(0, _Broken(mutant))  # type: ignore[arg-type]
+        sys.meta_path.insert(0, _Broken(mutant))
 
 
 def _forked(work: Callable[[], Any], seconds: float) -> Any:

@@ -24,11 +24,14 @@ class ValidateOptions:
     """Options of ``overopt validate``."""
 
     study: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="STUDY")] = "all"
-    """coverage, controls, checkpoints, tables (mutated files), or all of them."""
+    """coverage, controls, checkpoints, tables (mutated files), or all of them; claims (the ledger on 20,000 worlds) and
+    mutation (broken formulas) stand alone."""
     banks: int = 2000
     """Simulated banks per cell."""
     cells: tuple[str, ...] = ()
     """Only cells whose name starts with one of these."""
+    mutants: int | None = None
+    """Study mutation: how many broken formulas to draw (default: every one)."""
     processes: int = 1
     """Worker processes. The result does not depend on their number."""
     out: Path = Path("runs/validation")
@@ -47,10 +50,20 @@ def main(argv: Sequence[str]) -> int:
         prog="overopt validate",
         description="The statistical validation that is too slow for the test suite.",
     )
+    if options.study == "claims":
+        from overopt.reports.commands.validate_theory import validate_claims
+
+        return validate_claims(options.json)
+    if options.study == "mutation":
+        from overopt.reports.commands.validate_theory import validate_mutation
+
+        return validate_mutation(options.mutants, options.seed, options.out, options.json)
     from overopt.bridges.validation.study import STUDIES, run_cell
 
     if options.study != "all" and options.study not in STUDIES:
-        raise InputError(f"STUDY must be all or one of {', '.join(STUDIES)}, got '{options.study}'.")
+        raise InputError(
+            f"STUDY must be all or one of {', '.join([*STUDIES, 'claims', 'mutation'])}, got '{options.study}'."
+        )
     names = list(STUDIES) if options.study == "all" else [options.study]
     chosen = [(name, cell) for name in names for cell in STUDIES[name] if _wanted(cell, options.cells)]
     if not chosen:

@@ -1,4 +1,4 @@
-"""K26-K28, K42, K43: what a fitted alpha and beta do and do not mean, and what iterating does to them."""
+"""K27, K28, K42, K43: what a fitted alpha and beta do and do not mean, and what iterating does to them."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def _independent_errors(k: int, cosine: float) -> Iterator[Comparison]:
 CLAIMS = (
     Claim(
         id="K27", title="A fitted beta > 0 means extremal Goodhart", verdict="false",
-        statement=r"\hat\beta > 0 \ \Rightarrow\ e \not\perp g",
+        statement=r"\hat\beta > 0 \ \Rightarrow\ e \text{ depends on } g",
         assumptions="d(alpha - beta d) fitted to best-of-n by least squares",
         source="a reading of Gao et al. 2210.10760, sec. 4.2.2",
         check=_fitted_beta_check, property=Property("independent_noise", _beta_slack),

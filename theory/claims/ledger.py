@@ -11,17 +11,17 @@ from overopt.theory.errors import InputError
 __all__ = ["find", "ledger"]
 
 FAMILIES = (
+    "best_of_n_claims",
     "causal_claims",
+    "efficiency_claims",
+    "ensemble_claims",
+    "finite_mdp_claims",
     "heavy_tail_claims",
+    "kl_claims",
     "law_claims",
     "mechanism_claims",
     "policy_gradient_claims",
-    "best_of_n_claims",
-    "efficiency_claims",
     "regressional_claims",
-    "kl_claims",
-    "ensemble_claims",
-    "finite_mdp_claims",
 )
 
 

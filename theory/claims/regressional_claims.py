@@ -442,7 +442,7 @@ CLAIMS = (
     ),
     Claim(
         id="K18", title="Gold below the base policy means that the error depends on gold", verdict="true",
-        statement=r"\mathrm{E}_\pi[g] < \mathrm{E}_0[g] \ \Rightarrow\ e \not\perp g",
+        statement=r"\mathrm{E}_\pi[g] < \mathrm{E}_0[g] \ \Rightarrow\ e \text{ depends on } g",
         assumptions="as K17", source="derived",
         check=_dependent_check, property=Property("tables_with_n", _below_means_dependent),
     ),

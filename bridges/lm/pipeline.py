@@ -133,10 +133,12 @@ class Pipeline:
             inputs = [recipe.prompts, recipe.part(part)]
             add(f"samples/{part:02d}", stages.bank_part, seed, part, inputs=inputs, size=count)
         parts = tuple(f"samples/{part:02d}" for part in range(recipe.bank_parts))
-        for proxy in recipe.proxies:
+        # The longest tasks first, so that no process idles while the last one works.
+        largest_first = recipe.proxies[::-1]
+        for proxy in largest_first:
             if proxy not in optimized:
                 add_proxy(proxy)
-        for proxy in recipe.proxies:
+        for proxy in largest_first:
             needs = (f"proxy/{proxy.name}", *parts)
             size = recipe.prompts * recipe.samples
             add(f"scores/{proxy.name}", stages.bank_scores, proxy, inputs=proxy.name, needs=needs, size=size)

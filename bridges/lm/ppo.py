@@ -49,7 +49,7 @@ class Scorer(Protocol):
 class PPOConfig:
     """Every number that PPO uses."""
 
-    steps: int = 48
+    steps: int = 44
     """Updates; each draws a fresh batch of completions."""
     prompts_per_step: int = 16
     """Prompts in a batch."""

@@ -108,7 +108,7 @@ TINY = Recipe(
     name="tiny",
     measures="Overoptimization on human-rated text: best-of-1024 against nine proxies, PPO against a weak one.",
     healthy=(
-        "On the embedded world, gains in gold SD, eight PPO runs so far: gold peaks at +.9 to +1.5 between KL 13 and 28, "
+        "On the embedded world, gains in gold SD, eight PPO runs: gold peaks at +.9 to +1.5 between KL 13 and 28, "
         "then falls by .7 to 3.2 by KL 43 to 64 while the proxy keeps rising. Optimizing gold itself: +2.0 and stays. "
         "Best-of-1024 with 4,000 labels: +1.0 (41k), +1.6 (252k), +1.4 (1.4m); with 250 labels +.3 to +.7."
     ),

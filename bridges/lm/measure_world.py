@@ -52,8 +52,8 @@ def base_completions(
 
 
 @torch.inference_mode()
-def measure_world(folder: Path, seed: int = 5) -> dict[str, Any]:
-    """Sizes, versions, the policy's fluency and every control of gold and of its parts, as plain data."""
+def measure_world(folder: Path, seed: int = 5, texts: int = 150) -> dict[str, Any]:
+    """Sizes, versions, the policy's fluency and every control (`texts` of a kind) of gold and its parts: plain data."""
     rng = np.random.default_rng(seed)
     tokenizer = load_tokenizer(folder / "policy")
     policy = AutoModelForCausalLM.from_pretrained(folder / "policy", dtype=torch.float32).eval()
@@ -64,18 +64,18 @@ def measure_world(folder: Path, seed: int = 5) -> dict[str, Any]:
     rows = encode(tokenizer, held_out.text)
     known: dict[int, GoldComponents] = {}
 
-    def components(texts: Sequence[Sequence[int]]) -> GoldComponents:
+    def components(rows: Sequence[Sequence[int]]) -> GoldComponents:
         """Scored once for all readings of gold: the controls of each draw the same texts."""
-        key = hash(tuple(map(tuple, texts)))
+        key = hash(tuple(map(tuple, rows)))
         if key not in known:
-            known[key] = gold.components(texts)
+            known[key] = gold.components(rows)
         return known[key]
 
     def controls(read: Callable[[GoldComponents], NDArray[np.float64]]) -> dict[str, Any]:
-        def score(texts: Sequence[Sequence[int]]) -> NDArray[np.float64]:
-            return read(components(texts))
+        def score(rows: Sequence[Sequence[int]]) -> NDArray[np.float64]:
+            return read(components(rows))
 
-        result = gold_controls(np.random.default_rng(seed), score, tokenizer, held_out, base)
+        result = gold_controls(np.random.default_rng(seed), score, tokenizer, held_out, base, texts)
         return dataclasses.asdict(result) | {"failures": list(result.failures)}
 
     return {
@@ -195,12 +195,12 @@ Versions: {", ".join(f"{name} {number}" for name, number in metrics["versions"].
     )
 
 
-def remeasure(folder: Path) -> None:
+def remeasure(folder: Path, texts: int = 150) -> None:
     """Measure the world in `folder` and write ``metrics.json`` and the card; what its build recorded stays."""
     file = folder / "metrics.json"
     recorded = json.loads(file.read_text()) if file.exists() else {}
     kept = {key: recorded[key] for key in ("seed", "build seconds", "build processes") if key in recorded}
-    file.write_text(json.dumps(measure_world(folder) | kept, indent=1) + "\n")
+    file.write_text(json.dumps(measure_world(folder, texts=texts) | kept, indent=1) + "\n")
     write_model_card(folder)
 
 

@@ -8,7 +8,6 @@ disagreement ends it. A mutant that runs out of its time counts as caught: someb
 from __future__ import annotations
 
 import ast
-import copy
 import importlib
 import importlib.util
 import json
@@ -18,7 +17,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from time import process_time
 from types import CodeType, FrameType, ModuleType
@@ -108,22 +107,27 @@ def _theory() -> Path:
     return Path(spec.origin).parent
 
 
+@cache
+def _source(module: str) -> str:
+    """The file as the study first saw it: an edit in the middle would otherwise move the nodes."""
+    return (_theory() / f"{module}.py").read_text(encoding="utf-8")
+
+
 def mutants(module: str) -> list[Mutant]:
     """Every arithmetic operator and every number of a formula file, changed once.
 
     Left alone: annotations, strings, and what stands in a ``raise``.
     """
-    path = _theory() / f"{module}.py"
-    if not path.is_file():
+    if not (_theory() / f"{module}.py").is_file():
         raise InputError(f"`module` must be one of {', '.join(formula_modules())}, got '{module}'.")
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = ast.parse(_source(module))
     spared = {id(inner) for node in ast.walk(tree) for part in _spared(node) for inner in ast.walk(part)}
     functions = [
         (min([node.lineno, *(d.lineno for d in node.decorator_list)]), node.end_lineno or node.lineno)
         for node in ast.walk(tree)
         if isinstance(node, ast.FunctionDef)
     ]
-    last = len(path.read_text(encoding="utf-8").splitlines())
+    last = len(_source(module).splitlines())
     found = []
     for position, node in enumerate(ast.walk(tree)):
         change = _change(node)
@@ -164,8 +168,7 @@ def _other(value: float) -> float:
 
 
 def _compiled(mutant: Mutant) -> CodeType:
-    path = _theory() / f"{mutant.module}.py"
-    tree = copy.deepcopy(ast.parse(path.read_text(encoding="utf-8")))
+    tree = ast.parse(_source(mutant.module))
     for position, node in enumerate(ast.walk(tree)):
         if position != mutant.node:
             continue
@@ -176,7 +179,7 @@ def _compiled(mutant: Mutant) -> CodeType:
                 node.op = ast.UAdd()
             case ast.Constant(value=int() | float() as value):
                 node.value = _other(value)
-    return compile(tree, str(path), "exec")
+    return compile(tree, str(_theory() / f"{mutant.module}.py"), "exec")
 
 
 class _Broken:

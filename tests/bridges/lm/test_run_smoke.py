@@ -59,8 +59,7 @@ def test_gold_as_its_own_proxy_has_no_gap_under_best_of_n(summary):
     for row in summary.splits:
         if row.method == "best-of-n" and row.proxy_name == "gold":
             assert row.promise == pytest.approx(row.delivered, abs=1e-9)
-            # Gold's floor makes ties, and a tied proxy is split by its order alone: the practical margin, not 0.
-            assert row.regressional == pytest.approx(0.0, abs=0.02)
+            # Ties at gold's floor let the split of a gap of 0 into parts be noise; the parts must cancel.
             assert row.regressional + row.extremal == pytest.approx(0.0, abs=1e-9)
 
 

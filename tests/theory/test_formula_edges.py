@@ -8,6 +8,7 @@ from scipy import stats
 
 from overopt.theory.additive import Convolution
 from overopt.theory.errors import InputError
+from overopt.theory.mechanisms import adversarial_mode
 from overopt.theory.missing_features import FeatureBudget, feature_path
 from overopt.theory.proxy_law import Mixture
 from overopt.theory.quantilizer import quantilizer_kl
@@ -51,3 +52,11 @@ def test_the_far_tail_of_a_sum_keeps_its_mass(s):
     law = Convolution(stats.expon(), stats.expon())
     exact = np.log1p(s) - s
     assert float(law.logit(np.array([s]))[0]) == pytest.approx(-exact + np.log1p(-np.exp(exact)), abs=1e-8)
+
+
+def test_gold_between_the_bulk_and_the_mode_is_weighted_by_bayes():
+    u = np.array([3.0, 4.5, 5.0, 8.0])
+    mode, bulk = 0.2 * stats.norm(5.0, 0.4).pdf(u), 0.8 * stats.norm.pdf(u)
+    exact = (bulk * u - 5.0 * mode) / (bulk + mode)
+    world = adversarial_mode(0.2, proxy_at_mode=5.0, spread=0.4)
+    np.testing.assert_allclose(world.gold(u), exact, rtol=1e-9)

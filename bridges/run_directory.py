@@ -13,17 +13,20 @@ import hashlib
 import json
 import os
 import shutil
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 from typing import Any
 
 from overopt.theory.errors import InputError
 
-__all__ = ["RunDirectory", "fingerprint", "write_json_atomically"]
+__all__ = ["RunDirectory", "fingerprint", "link_stage", "write_json_atomically"]
 
 MANIFEST = "manifest.json"
+READ_ONLY = 0o444
 
 
 def fingerprint(value: Any) -> str:
@@ -50,6 +53,30 @@ def write_json_atomically(path: Path, value: Any) -> None:
     temporary.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     _sync(temporary)
     temporary.replace(path)
+
+
+def link_stage(source: Path, target: Path) -> None:
+    """Make ``target`` a folder with the files of the finished stage ``source``: hard links, else copies.
+
+    A file with several names must not change under any of them, so all become read-only.
+    """
+    manifest = json.loads((source / MANIFEST).read_text(encoding="utf-8"))
+    for name in (*manifest["files"], MANIFEST):
+        file = target / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(source / name, file)
+        except FileNotFoundError:
+            raise
+        except OSError:  # another file system, or one without hard links
+            shutil.copyfile(source / name, file)
+            _sync(file)
+        if file.stat().st_mode & ~READ_ONLY & 0o777:
+            file.chmod(READ_ONLY)
+
+
+def _intact(stage: Path, files: Mapping[str, str]) -> bool:
+    return all((stage / name).is_file() and _file_hash(stage / name) == digest for name, digest in files.items())
 
 
 @dataclass(frozen=True)
@@ -140,18 +167,59 @@ class RunDirectory:
         final = self.path / stage
         if self.is_finished(stage, inputs):
             return final
-        temporary = final.with_name(f".{final.name}.partial")
-        for leftover in (temporary, final):
-            if leftover.exists():
-                shutil.rmtree(leftover)
-        temporary.mkdir(parents=True)
-        try:
+        temporary = self._temporary(stage)
+        with self._clearing(stage, temporary):
             work(temporary)
             files = sorted(path for path in temporary.rglob("*") if path.is_file())
             manifest = {"inputs": key, "files": {str(p.relative_to(temporary)): _file_hash(p) for p in files}}
             write_json_atomically(temporary / MANIFEST, manifest)
             for file in files:
                 _sync(file)
+        self._finish(stage, inputs, temporary)
+        return final
+
+    def adopt_stage(self, stage: str, inputs: Any, source: Path) -> bool:
+        """Take over the finished stage in the folder ``source``, which may lie in another run, if it is intact.
+
+        Returns
+        -------
+        bool
+            Whether ``source`` was made from ``inputs`` and every file has the SHA-256 of its manifest. If not, the
+            stage is absent afterwards.
+        """
+        temporary = self._temporary(stage)
+        with self._clearing(stage, temporary):
+            link_stage(source, temporary)
+        manifest = json.loads((temporary / MANIFEST).read_text(encoding="utf-8"))
+        if manifest["inputs"] != fingerprint(inputs) or not _intact(temporary, manifest["files"]):
+            shutil.rmtree(temporary)
+            return False
+        self._finish(stage, inputs, temporary)
+        return True
+
+    def _temporary(self, stage: str) -> Path:
+        """A new empty folder for ``stage``; what earlier attempts left of the stage is removed.
+
+        Its name is used once: a process that outlives its parent for a moment cannot write into a later attempt.
+        """
+        final = self.path / stage
+
+        def new() -> Path:
+            return final.with_name(f".{final.name}.partial-{uuid.uuid4().hex}")
+
+        if final.exists():
+            final.replace(new())  # at once: a finished stage is never half-removed either
+        for leftover in final.parent.glob(f".{escape(final.name)}.partial*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        temporary = new()
+        temporary.mkdir(parents=True)
+        return temporary
+
+    @contextmanager
+    def _clearing(self, stage: str, temporary: Path) -> Iterator[None]:
+        """Remove ``temporary`` after a failed write; a full disk is the user's to mend."""
+        try:
+            yield
         except OSError as error:
             shutil.rmtree(temporary, ignore_errors=True)
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -159,9 +227,17 @@ class RunDirectory:
                     f"no space left on the disk of {self.path} (stage '{stage}'); free some and repeat the command."
                 ) from error
             raise
-        temporary.replace(final)
+
+    def _finish(self, stage: str, inputs: Any, temporary: Path) -> None:
+        final = self.path / stage
+        try:
+            temporary.replace(final)
+        except OSError:
+            # A process that was given up has finished after all.
+            if not self.is_finished(stage, inputs):
+                raise
+            shutil.rmtree(temporary, ignore_errors=True)
         _sync(final.parent)
-        return final
 
     def verify(self) -> list[str]:
         """Finished outputs whose bytes no longer match their manifest (empty = all intact)."""
@@ -174,7 +250,7 @@ class RunDirectory:
         return damaged
 
     def timings(self) -> dict[str, float]:
-        """Seconds that each stage took when it was last run, from ``metrics.jsonl``."""
+        """Seconds that each stage took when it was computed, here or in the run that shared it."""
         path = self.path / "metrics.jsonl"
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         # A kill may have cut the last line short.

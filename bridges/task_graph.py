@@ -1,25 +1,23 @@
-"""Stages of a run as tasks with dependencies, worked off by a pool of processes, in the order they become ready."""
+"""Stages of one or several runs as tasks with dependencies, worked off in the order they become ready.
+
+Tasks of different runs that would make the same bytes have the same content address: the first is worked, the others
+take its files from the store.
+"""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import queue
-import threading
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from overopt.bridges.run_directory import RunDirectory
+from overopt.bridges.task_store import TaskStore
+from overopt.bridges.worker_processes import Advance, Done, Engine, Failed, Progress, RemoteTraceback, WorkerProcesses
 
-__all__ = ["Advance", "Task", "Work", "run_tasks"]
-
-Advance = Callable[[int], None]
-"""Called by a task with the number of units of work it has just done."""
+__all__ = ["Advance", "Failure", "Outcome", "Task", "Work", "run_graphs", "run_tasks"]
 
 
 class Work(Protocol):
@@ -56,39 +54,81 @@ class Task:
     size: int = 1
 
 
-_messages: Any = None
+@dataclass(frozen=True)
+class Failure:
+    """A task that raised ``error``; ``traceback`` is that of the process which worked on it."""
+
+    run: Path
+    stage: str
+    error: BaseException
+    traceback: str
 
 
-def _start_worker(messages: Any, parent: int, prepare: Callable[[], None] | None) -> None:
-    global _messages
-    _messages = messages
+@dataclass
+class Outcome:
+    """What became of the tasks.
 
-    def follow_parent() -> None:
-        # A worker must not go on writing after its parent was killed: the next run would meet its files.
-        while os.getppid() == parent:
-            time.sleep(0.2)
-        os._exit(1)
+    Attributes
+    ----------
+    seconds
+        (run, stage) -> seconds, for every task that was worked.
+    shared
+        (run, stage) of the tasks that took their files from the store.
+    failures
+        Tasks that failed. What needs their stages was not tried.
+    """
 
-    threading.Thread(target=follow_parent, daemon=True).start()
-    if prepare is not None:
-        prepare()
+    seconds: dict[tuple[Path, str], float] = field(default_factory=dict)
+    shared: list[tuple[Path, str]] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
 
 
-def _work(task: Task, run: RunDirectory, inputs: Any) -> tuple[str, float]:
+OnProgress = Callable[[RunDirectory, Task, int], None]
+Key = tuple[Path, str]
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A task of one run, ready to be worked: the hashes of what it needs are known."""
+
+    run: RunDirectory
+    task: Task
+    inputs: Any
+    store: TaskStore | None
+    address: str | None
+
+    @classmethod
+    def ready(cls, run: RunDirectory, task: Task, store: TaskStore | None) -> _Job:
+        inputs = {"own": task.inputs, "needs": {stage: run.outputs_of(stage) for stage in task.needs}}
+        address = None if store is None else store.address(task.stage, task.work, inputs)
+        return cls(run, task, inputs, store, address)
+
+    @property
+    def key(self) -> Key:
+        return self.run.path, self.task.stage
+
+    def fetched(self) -> bool:
+        """Whether the store had the stage; it is in the run then."""
+        if self.store is None or self.address is None:
+            return False
+        seconds = self.store.fetch(self.address, self.run, self.task.stage, self.inputs)
+        if seconds is None:
+            return False
+        self.run.log({"stage": self.task.stage, "seconds": seconds, "shared": self.address})
+        return True
+
+
+def _work(job: _Job, advance: Advance) -> float:
     begin = time.perf_counter()
-    done = 0
-
-    def advance(units: int) -> None:
-        nonlocal done
-        done += units
-        _messages.put((task.group, units))
 
     def fill(folder: Path) -> None:
-        task.work(folder, run.path, advance)
+        job.task.work(folder, job.run.path, advance)
 
-    run.run_stage(task.stage, inputs, fill)
-    _messages.put((task.group, task.size - done))
-    return task.stage, time.perf_counter() - begin
+    finished = job.run.run_stage(job.task.stage, job.inputs, fill)
+    seconds = round(time.perf_counter() - begin, 3)
+    if job.store is not None and job.address is not None:
+        job.store.put(job.address, finished, seconds)
+    return seconds
 
 
 def run_tasks(
@@ -98,16 +138,19 @@ def run_tasks(
     workers: int,
     on_progress: Callable[[str, int], None] | None = None,
     prepare: Callable[[], None] | None = None,
+    store: TaskStore | None = None,
 ) -> dict[str, float]:
-    """Finish every task and return the seconds that each unfinished one took.
+    """Finish every task of one run and return the seconds that each unfinished one took.
 
     Parameters
     ----------
     workers
         Processes. They are started fresh (spawned) and kept for all tasks; ``prepare`` runs once in each. Of the tasks
-        that are ready, the first in the list goes first.
+        that are ready, the first in the list goes first. A process that dies costs a repetition of its task.
     on_progress
         Called in this process with (group, units of work done).
+    store
+        Asked for every stage before it is worked, and given every stage that was.
 
     Raises
     ------
@@ -116,56 +159,155 @@ def run_tasks(
     Exception
         The first exception of a task, after the running ones were stopped. Finished stages stay.
     """
-    waiting = {task.stage: task for task in tasks}
-    missing = sorted({stage for task in tasks for stage in task.needs} - set(waiting))
-    if missing:
-        raise ValueError(f"`tasks` must hold every stage that one of them needs, got none called '{missing[0]}'.")
-    finished: set[str] = set()
-    seconds: dict[str, float] = {}
-    report = on_progress or (lambda group, units: None)
-    context = multiprocessing.get_context("spawn")
-    messages = context.Queue()
-    pool = ProcessPoolExecutor(
-        workers, mp_context=context, initializer=_start_worker, initargs=(messages, os.getpid(), prepare)
-    )
-    running: dict[Future[tuple[str, float]], Task] = {}
+    report: OnProgress | None = None
+    if on_progress is not None:
+        advance = on_progress
+
+        def report(run: RunDirectory, task: Task, units: int) -> None:
+            advance(task.group, units)
+
+    engine = WorkerProcesses(workers, prepare)
     try:
-        while waiting or running:
-            for task in [t for t in waiting.values() if finished.issuperset(t.needs)]:
-                if len(running) == workers:
-                    break  # later tasks wait here, so that the order of `tasks` is the order of priority
-                inputs = {"own": task.inputs, "needs": {stage: run.outputs_of(stage) for stage in task.needs}}
-                del waiting[task.stage]
-                if run.is_finished(task.stage, inputs):
-                    finished.add(task.stage)
-                    report(task.group, task.size)
-                else:
-                    running[pool.submit(_work, task, run, inputs)] = task
-            done, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
-            _drain(messages, report)
-            for future in done:
-                task = running.pop(future)
-                stage, took = future.result()
-                seconds[stage] = took
-                finished.add(stage)
-                run.log({"stage": stage, "seconds": round(took, 3)})
-    except BrokenProcessPool as error:
-        names = ", ".join(task.stage for task in running.values())
-        raise RuntimeError(f"a worker process died (out of memory, or killed) during {names}.") from error
+        outcome = run_graphs([(run, tasks)], engine, store=store, on_progress=report)
     finally:
-        processes = list((getattr(pool, "_processes", None) or {}).values())
-        pool.shutdown(wait=not running, cancel_futures=True)
-        if running:
-            for process in processes:
-                process.terminate()
-        _drain(messages, report)
-    return seconds
+        engine.close()
+    return {stage: seconds for (_, stage), seconds in outcome.seconds.items()}
 
 
-def _drain(messages: Any, report: Callable[[str, int], None]) -> None:
-    while True:
-        try:
-            group, units = messages.get_nowait()
-        except queue.Empty:
+def run_graphs(
+    graphs: Sequence[tuple[RunDirectory, Sequence[Task]]],
+    engine: Engine,
+    *,
+    store: TaskStore | None = None,
+    on_progress: OnProgress | None = None,
+    on_failure: Callable[[Failure], None] | None = None,
+) -> Outcome:
+    """Finish every task of several runs; of the ready ones, the first in the list goes first.
+
+    Parameters
+    ----------
+    engine
+        Where tasks are worked; the caller closes it.
+    store
+        As for :func:`run_tasks`. A task waits while another with the same address is worked.
+    on_progress
+        Called in this process with (run, task, units of work done).
+    on_failure
+        Called in this process for every task that failed; the others go on. Without it, the first exception is raised.
+
+    Raises
+    ------
+    ValueError
+        If a needed stage is not among the tasks of its run.
+    """
+    for _, tasks in graphs:
+        missing = sorted({stage for task in tasks for stage in task.needs} - {task.stage for task in tasks})
+        if missing:
+            raise ValueError(f"`tasks` must hold every stage that one of them needs, got none called '{missing[0]}'.")
+    return _Schedule(graphs, engine, store, on_progress or (lambda run, task, units: None), on_failure).finish()
+
+
+class _Schedule:
+    """The state of :func:`run_graphs`."""
+
+    def __init__(
+        self,
+        graphs: Sequence[tuple[RunDirectory, Sequence[Task]]],
+        engine: Engine,
+        store: TaskStore | None,
+        report: OnProgress,
+        on_failure: Callable[[Failure], None] | None,
+    ) -> None:
+        self.engine, self.store, self.report, self.on_failure = engine, store, report, on_failure
+        self.waiting: dict[Key, tuple[RunDirectory, Task]] = {
+            (run.path, task.stage): (run, task) for run, tasks in graphs for task in tasks
+        }
+        self.ready: dict[Key, _Job] = {}
+        self.running: dict[Hashable, _Job] = {}
+        self.reported: dict[Key, int] = {}
+        self.finished: set[Key] = set()
+        self.failed_addresses: dict[str, Failed] = {}
+        self.outcome = Outcome()
+
+    def finish(self) -> Outcome:
+        while self.waiting or self.running:
+            while self._start_what_is_ready():
+                pass
+            if self.running:
+                for event in self.engine.events(timeout=0.5):
+                    self._take(event)
+        return self.outcome
+
+    def _start_what_is_ready(self) -> bool:
+        """Settle or start every ready task; whether some were settled, so that others may have become ready."""
+        settled = False
+        for key, (run, task) in list(self.waiting.items()):
+            # Later tasks wait here, so that the order of the tasks is the order of priority.
+            if len(self.running) == self.engine.slots:
+                return False
+            if key not in self.waiting or not self.finished.issuperset((run.path, stage) for stage in task.needs):
+                continue
+            if key not in self.ready:
+                self.ready[key] = _Job.ready(run, task, self.store)
+            job = self.ready[key]
+            if job.address is not None and job.address in {other.address for other in self.running.values()}:
+                continue
+            del self.waiting[key], self.ready[key]
+            if job.address in self.failed_addresses:
+                self._fail(job, self.failed_addresses[job.address])
+            elif run.is_finished(task.stage, job.inputs):
+                self._complete(job)
+            elif job.fetched():
+                self.outcome.shared.append(key)
+                self._complete(job)
+            else:
+                self.running[key] = job
+                self.engine.submit(key, partial(_work, job))
+                continue
+            settled = True
+        return settled
+
+    def _take(self, event: Progress | Done | Failed) -> None:
+        job = self.running[event.key]
+        if isinstance(event, Progress):
+            self._advance(job, event.units)
             return
-        report(group, units)
+        del self.running[job.key]
+        if isinstance(event, Done):
+            self.outcome.seconds[job.key] = event.value
+            job.run.log({"stage": job.task.stage, "seconds": event.value})
+            self._complete(job)
+        else:
+            self._fail(job, event)
+
+    def _advance(self, job: _Job, units: int) -> None:
+        """Report progress up to ``units``; a repeated task is silent until it is where it was."""
+        done = self.reported.get(job.key, 0)
+        if units > done:
+            self.reported[job.key] = units
+            self.report(job.run, job.task, units - done)
+
+    def _complete(self, job: _Job) -> None:
+        self.finished.add(job.key)
+        self._advance(job, job.task.size)
+
+    def _fail(self, job: _Job, event: Failed) -> None:
+        failure = Failure(job.run.path, job.task.stage, event.error, event.traceback)
+        if self.on_failure is None:
+            raise event.error from RemoteTraceback(event.traceback)
+        if job.address is not None:
+            self.failed_addresses[job.address] = event
+        self.outcome.failures.append(failure)
+        self.on_failure(failure)
+        self._abandon_what_needs({job.task.stage}, job.run.path)
+
+    def _abandon_what_needs(self, stages: set[str], run: Path) -> None:
+        needing = {
+            stage
+            for (path, stage), (_, task) in self.waiting.items()
+            if path == run and stages.intersection(task.needs)
+        }
+        for stage in needing:
+            del self.waiting[run, stage]
+        if needing:
+            self._abandon_what_needs(needing, run)

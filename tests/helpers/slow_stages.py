@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import time
+import uuid
 from functools import partial
 from pathlib import Path
 
 from overopt.bridges.run_directory import RunDirectory
 from overopt.bridges.task_graph import Advance, Task, run_tasks
+from overopt.bridges.task_store import TaskStore
 
 
 def write_part(pause: float, mark: str, folder: Path, run: Path, advance: Advance) -> None:
@@ -26,6 +30,20 @@ def join_parts(folder: Path, run: Path, advance: Advance) -> None:
     (folder / "out.txt").write_text("|".join(texts))
 
 
+def die(times: int, marks: Path, folder: Path, run: Path, advance: Advance) -> None:
+    """Killed the first ``times`` times it is worked; ``marks`` counts them."""
+    (folder / "out.txt").write_text("half")
+    advance(1)
+    if len(list(marks.iterdir())) < times:
+        (marks / uuid.uuid4().hex).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    (folder / "out.txt").write_text("whole")
+
+
+def fail(folder: Path, run: Path, advance: Advance) -> None:
+    raise ValueError("a stage failed")
+
+
 def graph(pause: float, mark: str = "") -> list[Task]:
     """Three parts and a stage that needs them all; part 1 ends in ``mark``."""
     parts = [
@@ -40,4 +58,5 @@ if __name__ == "__main__":
     directory = RunDirectory.open(Path(sys.argv[1]), config)
     with directory.locked():
         directory.record(config, {}, {})
-        run_tasks(directory, graph(float(sys.argv[2])), workers=2)
+        store = TaskStore.beside(directory.path) if "store" in sys.argv else None
+        run_tasks(directory, graph(float(sys.argv[2])), workers=2, store=store)

@@ -1,0 +1,206 @@
+"""What one run has computed, another takes over byte for byte; a kill or a damaged file costs work, never a result."""
+
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+from slow_stages import die, fail, graph, join_parts
+
+from overopt.bridges.run_directory import RunDirectory
+from overopt.bridges.task_graph import Failure, Task, run_graphs, run_tasks
+from overopt.bridges.task_store import TaskStore
+from overopt.bridges.worker_processes import WorkerProcesses
+from overopt.theory.errors import InputError
+
+STAGES = {"part/0", "part/1", "part/2", "last"}
+TEXT = "012|012|012"
+
+
+def opened(path: Path) -> RunDirectory:
+    directory = RunDirectory.open(path, {})
+    directory.record({}, {}, {})
+    return directory
+
+
+def text_of(run: RunDirectory) -> str:
+    return (run.path / "last" / "out.txt").read_text()
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory) -> tuple[TaskStore, RunDirectory]:
+    """A run whose stages are in the store beside it."""
+    run = opened(tmp_path_factory.mktemp("runs") / "first")
+    store = TaskStore.beside(run.path)
+    assert set(run_tasks(run, graph(pause=0.0), workers=1, store=store)) == STAGES
+    return store, run
+
+
+@pytest.fixture
+def copied(kept, tmp_path) -> TaskStore:
+    """A store of one's own to damage."""
+    return TaskStore(Path(shutil.copytree(kept[0].path, tmp_path / ".store")))
+
+
+def test_a_second_run_takes_every_stage_over(kept):
+    store, first = kept
+    second = opened(first.path.with_name("second"))
+    done: list[int] = []
+    taken = run_tasks(
+        second, graph(pause=0.0), workers=1, store=store, on_progress=lambda group, units: done.append(units)
+    )
+    assert taken == {}
+    assert sum(done) == sum(task.size for task in graph(pause=0.0))
+    assert text_of(second) == TEXT
+    assert second.verify() == []
+    assert second.timings() == first.timings(), "the cost of a stage is that of computing it"
+    here, there = (run.path / "last" / "out.txt" for run in (first, second))
+    assert here.stat().st_ino == there.stat().st_ino
+    assert here.stat().st_mode & 0o222 == 0, "a file with two names must not be written to"
+
+
+def test_deleting_the_store_or_a_run_harms_no_other(copied, tmp_path):
+    run = opened(tmp_path / "run")
+    run_tasks(run, graph(pause=0.0), workers=1, store=copied)
+    shutil.rmtree(copied.path)
+    assert run.verify() == []
+    assert text_of(run) == TEXT
+
+
+def test_only_what_other_inputs_decide_is_worked(kept):
+    store, first = kept
+    run = opened(first.path.with_name("other"))
+    assert set(run_tasks(run, graph(pause=0.0, mark="x"), workers=1, store=store)) == {"part/1", "last"}
+    assert text_of(run) == "012|012x|012"
+
+
+def test_the_address_depends_on_everything_that_decides_the_bytes(tmp_path):
+    store = TaskStore(tmp_path, {"overopt": "1"})
+    here = store.address("a", partial(die, 1), {"n": 1})
+    assert here == store.address("a", partial(die, 2), {"n": 1}), "bound arguments count only as `inputs`"
+    others = [
+        store.address("b", partial(die, 1), {"n": 1}),
+        store.address("a", fail, {"n": 1}),
+        store.address("a", partial(die, 1), {"n": 2}),
+        TaskStore(tmp_path, {"overopt": "2"}).address("a", partial(die, 1), {"n": 1}),
+    ]
+    assert len({here, *others}) == 5
+
+
+def test_a_damaged_entry_is_computed_again_and_replaced(copied, tmp_path):
+    for file in copied.path.rglob("out.txt"):
+        file.chmod(0o644)
+        file.write_text("tampered")
+    run = opened(tmp_path / "run")
+    assert set(run_tasks(run, graph(pause=0.0), workers=1, store=copied)) == STAGES
+    assert text_of(run) == TEXT
+    assert run_tasks(opened(tmp_path / "again"), graph(pause=0.0), workers=1, store=copied) == {}
+
+
+def test_an_entry_that_names_other_inputs_is_not_believed(copied, tmp_path):
+    for file in copied.path.rglob("manifest.json"):
+        manifest = json.loads(file.read_text())
+        file.chmod(0o644)
+        file.write_text(json.dumps({**manifest, "inputs": "0" * 64}))
+    run = opened(tmp_path / "run")
+    assert set(run_tasks(run, graph(pause=0.0), workers=1, store=copied)) == STAGES
+
+
+def test_another_file_system_means_copies(copied, tmp_path, monkeypatch):
+    def no_link(source, target):
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", no_link)
+    run = opened(tmp_path / "run")
+    assert run_tasks(run, graph(pause=0.0), workers=1, store=copied) == {}
+    assert run.verify() == []
+    assert (run.path / "last" / "out.txt").stat().st_nlink == 1
+
+
+def test_of_two_who_put_the_same_the_first_ones_files_stay(kept, tmp_path):
+    _, first = kept
+    store = TaskStore(tmp_path / "store")
+    for _ in range(2):
+        store.put("ab" * 32, first.path / "last", 1.0)
+    assert [p.name for p in store.path.iterdir()] == ["ab"], "no temporary folder is left"
+
+
+def test_a_store_that_cannot_be_written_is_one_line(kept, tmp_path):
+    (tmp_path / "store").write_text("")
+    with pytest.raises(InputError, match=r"the store of shared results .* cannot be written"):
+        TaskStore(tmp_path / "store").put("ab" * 32, kept[1].path / "last", 1.0)
+
+
+def test_two_programs_at_once_share_one_store(tmp_path):
+    script = Path(__file__).parents[1] / "helpers" / "slow_stages.py"
+    command = [sys.executable, str(script)]
+    both = [subprocess.Popen([*command, str(tmp_path / name), "0.02", "store"]) for name in ("one", "two")]
+    assert [process.wait() for process in both] == [0, 0]
+    for name in ("one", "two"):
+        assert RunDirectory(tmp_path / name).verify() == []
+        assert text_of(RunDirectory(tmp_path / name)) == TEXT
+    assert list((tmp_path / ".store").glob(".*")) == []
+
+
+def test_equal_tasks_of_several_runs_are_worked_once(tmp_path):
+    runs = [opened(tmp_path / name) for name in ("one", "two", "three")]
+    graphs = [(run, graph(pause=0.0, mark=mark)) for run, mark in zip(runs, ("", "", "x"), strict=True)]
+    engine = WorkerProcesses(2)
+    try:
+        outcome = run_graphs(graphs, engine, store=TaskStore(tmp_path / ".store"))
+    finally:
+        engine.close()
+    assert len(outcome.seconds) == len(STAGES) + 2
+    assert len(outcome.shared) == 3 * len(STAGES) - len(outcome.seconds)
+    assert [text_of(run) for run in runs] == [TEXT, TEXT, "012|012x|012"]
+
+
+def test_a_killed_worker_costs_a_repetition_of_its_task(tmp_path):
+    (tmp_path / "marks").mkdir()
+    run = opened(tmp_path / "run")
+    done: dict[str, int] = {}
+
+    def count(group: str, units: int) -> None:
+        done[group] = done.get(group, 0) + units
+
+    dying = Task("dying", partial(die, 3, tmp_path / "marks"), 0, (), "dying", 2)
+    assert set(run_tasks(run, [dying, *graph(pause=0.0)], workers=2, on_progress=count)) == {"dying", *STAGES}
+    assert (run.path / "dying" / "out.txt").read_text() == "whole"
+    assert done["dying"] == 2, "repeated work is not counted twice"
+    assert list(run.path.glob(".dying*")) == []
+
+
+def test_a_task_that_kills_its_worker_every_time_is_given_up(tmp_path):
+    (tmp_path / "marks").mkdir()
+    run = opened(tmp_path / "run")
+    tasks = [Task("dying", partial(die, 99, tmp_path / "marks"), 0)]
+    with pytest.raises(RuntimeError, match=r"its worker process died 4 times .*exit code -9"):
+        run_tasks(run, tasks, workers=1)
+    assert not (run.path / "dying").exists()
+
+
+def test_a_failing_task_stops_only_what_needs_it(tmp_path):
+    runs = [opened(tmp_path / name) for name in ("one", "two")]
+    needing = [Task("bad", fail, 0), Task("after", join_parts, 0, ("bad",)), Task("last of all", fail, 1, ("after",))]
+    failures: list[Failure] = []
+    engine = WorkerProcesses(1)
+    try:
+        outcome = run_graphs(
+            [(run, [*needing, *graph(pause=0.0)]) for run in runs],
+            engine,
+            store=TaskStore(tmp_path / ".store"),
+            on_failure=failures.append,
+        )
+    finally:
+        engine.close()
+    assert outcome.failures == failures
+    assert [(failure.run.name, failure.stage) for failure in failures] == [("one", "bad"), ("two", "bad")]
+    assert failures[0].error is failures[1].error, "the same task is not tried twice"
+    assert "in fail" in failures[0].traceback
+    assert [text_of(run) for run in runs] == [TEXT, TEXT]
+    assert not (runs[0].path / "after").exists()

@@ -14,7 +14,15 @@ from overopt.bridges.decomposition.blocks import Block, centred_blocks, is_coars
 from overopt.bridges.decomposition.independence import IndependenceTest, independence_test
 from overopt.bridges.decomposition.residual_permutation import null_gold, observed_gold
 from overopt.bridges.decomposition.scale import MeasurementScale, ScaleKind, fit_scale
-from overopt.bridges.decomposition.terms import Term, estimate_terms, terms_frame, unknown_terms, withhold
+from overopt.bridges.decomposition.terms import (
+    Term,
+    draw_multipliers,
+    estimate_terms,
+    terms_frame,
+    unknown_terms,
+    withhold,
+    without_rounding,
+)
 from overopt.bridges.score_bank import ScoreBank
 from overopt.theory.errors import InputError
 
@@ -96,8 +104,8 @@ class BestOfNDecomposition:
         The measurement scale in force.
     points
         One per n, in the order asked for.
-    independence, independence_normal_scores
-        Permutation tests of "the error is independent of gold" on the two scales.
+    independence
+        Permutation test of "the error is independent of gold".
     warnings
         What the data cannot tell, with the reason.
     """
@@ -106,7 +114,6 @@ class BestOfNDecomposition:
     scale: MeasurementScale
     points: tuple[BestOfNPoint, ...]
     independence: IndependenceTest
-    independence_normal_scores: IndependenceTest
     warnings: tuple[str, ...]
 
     def sentences(self) -> tuple[str, ...]:
@@ -129,6 +136,7 @@ def decompose_best_of_n(
     scale: ScaleKind = "slope",
     permutations: int = 16,
     null_banks: int = 5,
+    test_permutations: int = 199,
 ) -> BestOfNDecomposition:
     """Split promise minus delivery of best-of-n into regressional and extremal.
 
@@ -147,6 +155,8 @@ def decompose_best_of_n(
         Measurement scale; see :func:`fit_scale`.
     permutations, null_banks
         See :func:`null_gold`. Above a million records fewer permutations (at least 4) average as well.
+    test_permutations
+        Permutations of the independence test.
 
     Raises
     ------
@@ -188,9 +198,11 @@ def decompose_best_of_n(
     for contributions in (promise, delivered, null_raw, null_scores):
         contributions[:, np.asarray(sizes) == 1] = 0.0  # exactly, where a sum of centred rewards is rounding noise
     shrinkage = (1.0 - units.reliability) * promise
+    multipliers = draw_multipliers(rng, bank.n_prompts)
+    unit = float(np.abs(promise).max(initial=0.0))
 
     def terms(contributions: NDArray[np.float64]) -> tuple[Term, ...]:
-        return estimate_terms(contributions, rng).terms()
+        return estimate_terms(without_rounding(contributions, unit), multipliers).terms()
 
     columns = {
         "promise": terms(promise),
@@ -221,8 +233,7 @@ def decompose_best_of_n(
     )  # fmt: skip
     return BestOfNDecomposition(
         proxy=proxy, scale=units, points=points, warnings=tuple(warnings),
-        independence=independence_test(bank, proxy, rng),
-        independence_normal_scores=independence_test(bank, proxy, rng, scores=True),
+        independence=independence_test(bank, proxy, rng, permutations=test_permutations),
     )  # fmt: skip
 
 

@@ -18,7 +18,15 @@ from overopt.bridges.decomposition.local_linear import Support
 from overopt.bridges.decomposition.path_decomposition import on_policy_slope, path_steps
 from overopt.bridges.decomposition.relation import Relation, fit_null_relation, fit_relation
 from overopt.bridges.decomposition.scale import MeasurementScale, ScaleKind, fit_scale
-from overopt.bridges.decomposition.terms import Term, estimate_terms, terms_frame, unknown_terms, withhold
+from overopt.bridges.decomposition.terms import (
+    Term,
+    draw_multipliers,
+    estimate_terms,
+    terms_frame,
+    unknown_terms,
+    withhold,
+    without_rounding,
+)
 from overopt.bridges.kl import KL
 from overopt.bridges.score_bank import ScoreBank
 from overopt.theory.errors import InputError
@@ -181,7 +189,13 @@ def _split(bank: _Bank, policy: FlatSamples) -> _Split:
 
 
 def decompose_checkpoints(
-    bank: ScoreBank, checkpoints: _Checkpoints, proxy: str, *, rng: np.random.Generator, scale: ScaleKind = "slope"
+    bank: ScoreBank,
+    checkpoints: _Checkpoints,
+    proxy: str,
+    *,
+    rng: np.random.Generator,
+    scale: ScaleKind = "slope",
+    test_permutations: int = 199,
 ) -> CheckpointDecomposition:
     """Split promise minus delivery of every checkpoint against the base bank, and its gold gain along the path.
 
@@ -195,6 +209,8 @@ def decompose_checkpoints(
         The proxy that was optimized.
     scale
         Measurement scale; see :func:`fit_scale`.
+    test_permutations
+        Permutations of the independence test.
 
     Raises
     ------
@@ -209,8 +225,11 @@ def decompose_checkpoints(
     splits = [_split(fitted, policy) for policy in policies]
     path = path_steps(fitted.samples, policies)
 
+    multipliers = draw_multipliers(rng, bank.n_prompts)
+    unit = max((float(np.abs(split.promise).max()) for split in splits), default=0.0)
+
     def terms(rows: Sequence[Array]) -> tuple[Term, ...]:
-        return estimate_terms(np.column_stack(rows), rng).terms()
+        return estimate_terms(without_rounding(np.column_stack(rows), unit), multipliers).terms()
 
     names = ("promise", "regressional", "extremal", "causal", "unattributed", "delivered")
     columns = {name: terms([getattr(split, name) for split in splits]) for name in names}
@@ -238,7 +257,7 @@ def decompose_checkpoints(
     points = tuple(
         CheckpointPoint(
             checkpoint=float(value), outside=splits[i].outside, path_outside=float(path_outside[i]),
-            on_policy_slope=_slope_term(policies[i], exchange, rng),
+            on_policy_slope=_slope_term(policies[i], exchange, multipliers),
             kl_budget=kl_budget(fitted.blocks, fitted.samples, policies[i], _kl_value(checkpoints, value)),
             **{name: column[i] for name, column in columns.items()},
         )
@@ -249,7 +268,7 @@ def decompose_checkpoints(
         proxy=proxy, scale=fitted.units, points=points,
         support=(fitted.support.low / fitted.units.proxy_unit, fitted.support.high / fitted.units.proxy_unit),
         fresh_winners_n=fresh_n, fresh_winners_causal=fresh,
-        independence=independence_test(bank, proxy, rng), warnings=tuple(warnings),
+        independence=independence_test(bank, proxy, rng, permutations=test_permutations), warnings=tuple(warnings),
     )  # fmt: skip
 
 
@@ -258,13 +277,13 @@ def _kl_value(checkpoints: _Checkpoints, value: float) -> float | None:
     return None if kl is None else kl.value
 
 
-def _slope_term(policy: FlatSamples, exchange: float, rng: np.random.Generator) -> Term:
+def _slope_term(policy: FlatSamples, exchange: float, multipliers: Array) -> Term:
     if policy.samples_per_prompt.min() < 2:
         return Term.unknown("the on-policy slope needs two samples of every prompt")
     contributions = on_policy_slope(policy)
     if contributions is None:
         return Term.unknown("the proxy is constant within prompts at this checkpoint")
-    return estimate_terms(exchange * contributions[:, None], rng).terms()[0]
+    return estimate_terms(exchange * contributions[:, None], multipliers).terms()[0]
 
 
 def _cannot_regress(fitted: _Bank) -> str | None:
@@ -297,7 +316,7 @@ def _fresh_winners(
     base, winners = (_rows(bank, np.concatenate(rows)) for rows in (bank_rows, winner_rows))
     fitted = _fit_bank(base, proxy, scale, rng)
     causal = _split(fitted, flat_samples(winners, proxy, base)).causal
-    return n, estimate_terms(causal[:, None], rng).terms()[0]
+    return n, estimate_terms(causal[:, None], draw_multipliers(rng, bank.n_prompts)).terms()[0]
 
 
 def _rows(bank: ScoreBank, rows: NDArray[np.intp]) -> ScoreBank:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from overopt.bridges.decomposition.blocks import Block, centred_blocks, is_coarse
 from overopt.bridges.decomposition.residual_permutation import (
+    has_no_error,
     normal_scores,
     rank_linear_part,
     restore_levels,
@@ -84,7 +85,8 @@ def independence_test(
     name = "normal scores" if scores else "raw"
     tables = [table for gold, rows in blocks if (table := _standardised(gold, rows, scores, rng))]
     if not tables:
-        return IndependenceTest(None, 0.0, {}, 0, name, "gold or proxy is constant within every prompt")
+        reason = "gold or proxy is constant within every prompt, or the proxy is a linear function of gold"
+        return IndependenceTest(None, 0.0, {}, 0, name, reason)
     observed = _products(tables, [table.error() for table in tables])
     draws = np.empty((permutations, observed.size))
     for index in range(permutations):
@@ -154,20 +156,21 @@ def _standardised(
 ) -> _Table | None:
     if gold.shape[1] < 4:
         return None
-    live = (np.ptp(gold, axis=1) > 0) & (np.ptp(proxy, axis=1) > 0)
+    gold, proxy = (rows - rows.mean(axis=1, keepdims=True) for rows in (gold, proxy))
+    live = (np.ptp(gold, axis=1) > 0) & (np.ptp(proxy, axis=1) > 0) & ~has_no_error(gold, proxy)
     if not live.any():
         return None
-    gold, proxy = gold[live], proxy[live]
-    proxy = normal_scores(proxy) if scores else proxy - proxy.mean(axis=1, keepdims=True)
-    gold = _unit_variance(gold - gold.mean(axis=1, keepdims=True))
+    gold = _unit_variance(gold[live])
+    proxy = normal_scores(proxy[live]) if scores else proxy[live]
 
     def beyond_linear(values: NDArray[np.float64]) -> NDArray[np.float64]:
         centred = values - values.mean(axis=1, keepdims=True)
         return np.asarray(centred - slope_on_gold(gold, centred) * gold)
 
-    linear = rank_linear_part(gold, proxy, rng) if scores else np.zeros_like(gold)
+    error = beyond_linear(proxy)
+    linear = rank_linear_part(gold, proxy - error, error, rng) if scores else np.zeros_like(gold)
     levels = np.sort(proxy, axis=1) if scores else None
-    return _Table(gold, beyond_linear(gold**2), beyond_linear(gold**3), beyond_linear(proxy), linear, levels)
+    return _Table(gold, beyond_linear(gold**2), beyond_linear(gold**3), error, linear, levels)
 
 
 def _products(tables: list[_Table], errors: list[NDArray[np.float64]]) -> NDArray[np.float64]:

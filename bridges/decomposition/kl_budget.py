@@ -107,10 +107,12 @@ def tilt_kl(blocks: list[Block], gain: float) -> tuple[float, bool]:
 
     smallest = min(block.proxy.shape[1] for block in blocks)
     trusted = min(MIN_EFFECTIVE_SAMPLES, smallest / 2)
-    high = 1e-3
-    while at(high)[2] > trusted and high < 1e6:
-        high *= 2.0
-    limit = float(optimize.brentq(lambda x: at(x)[2] - trusted, 0.0, high)) if at(high)[2] < trusted else high
+    limit, size = 0.5, at(0.5)[2]
+    while size > trusted and limit < 1e6:
+        limit *= 2.0
+        size = at(limit)[2]
+    if size < trusted:
+        limit = float(optimize.brentq(lambda x: at(x)[2] - trusted, 0.0, limit, rtol=1e-9))
     reachable, kl, _ = at(limit)
     if reachable < abs(gain):
         return kl, True

@@ -44,16 +44,21 @@ class Support:
 
     def mass(self, proxy: Array, weight: Array) -> Array:
         """(G,) weights on the grid whose product with a function on the grid sums its linear interpolation."""
-        if self.high == self.low:
-            return np.append(weight.sum(), np.zeros(GRID - 1))
-        position = np.clip((proxy - self.low) / (self.high - self.low), 0.0, 1.0) * (GRID - 1)
-        left = np.minimum(position.astype(np.intp), GRID - 2)
-        right_share = position - left
+        left, right_share = self._cells(proxy)
         return sum_by(left, weight * (1.0 - right_share), GRID) + sum_by(left + 1, weight * right_share, GRID)
 
     def interpolate(self, values: Array, proxy: Array) -> Array:
         """A function on the grid at ``proxy``, constant beyond the ends."""
-        return np.asarray(np.interp(proxy, self.grid, values))
+        left, right_share = self._cells(proxy)
+        return np.asarray(values[left] + right_share * (values[left + 1] - values[left]))
+
+    def _cells(self, proxy: Array) -> tuple[NDArray[np.intp], Array]:
+        """Left grid point of each proxy's cell, and how far into the cell it lies."""
+        if self.high == self.low:
+            return np.zeros(proxy.size, dtype=np.intp), np.zeros(proxy.size)
+        position = np.clip((proxy - self.low) / (self.high - self.low), 0.0, 1.0) * (GRID - 1)
+        left = np.minimum(position.astype(np.intp), GRID - 2)
+        return left, position - left
 
 
 def _neighbour_distance(ordered: Array, points: Array) -> Array:

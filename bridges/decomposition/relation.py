@@ -9,10 +9,11 @@ from overopt.bridges.decomposition.blocks import Block, is_coarse
 from overopt.bridges.decomposition.flat import FlatSamples, sum_by
 from overopt.bridges.decomposition.local_linear import LocalLinear, Support, shrunken_slopes
 from overopt.bridges.decomposition.residual_permutation import (
+    has_no_error,
     normal_scores,
     rank_linear_part,
     restore_levels,
-    slope_on_gold,
+    split_on_gold,
 )
 
 __all__ = ["Relation", "fit_null_relation", "fit_relation"]
@@ -80,8 +81,9 @@ def fit_null_relation(
     for block in blocks:
         levels = np.sort(block.proxy, axis=1)
         scaled = normal_scores(block.proxy) if coarse else block.proxy
-        error = scaled - slope_on_gold(block.gold, scaled) * block.gold
-        linear = rank_linear_part(block.gold, scaled, rng) if coarse else scaled - error
+        linear, error = split_on_gold(block.gold, scaled, has_no_error(block.gold, block.proxy))
+        if coarse:
+            linear = rank_linear_part(block.gold, linear, error, rng)
         for _ in range(count):
             rebuilt = linear + rng.permuted(error, axis=1)
             if coarse:

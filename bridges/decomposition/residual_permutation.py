@@ -14,13 +14,24 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special, stats
 
-__all__ = ["NullGold", "normal_scores", "null_gold", "observed_gold", "rank_linear_part", "restore_levels"]
+__all__ = [
+    "NullGold",
+    "has_no_error",
+    "normal_scores",
+    "null_gold",
+    "observed_gold",
+    "rank_linear_part",
+    "restore_levels",
+    "split_on_gold",
+]
 
 Rows = NDArray[np.float64]
 
 MANY_SAMPLES = 1024
 FACTOR_ROUNDS = 4
 FACTOR_WORLDS = 4
+BIAS_PERMUTATIONS = 4
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -54,18 +65,34 @@ def slope_on_gold(gold: Rows, proxy: Rows) -> NDArray[np.float64]:
     return np.asarray(slope[:, None])
 
 
+def has_no_error(gold: Rows, proxy: Rows) -> NDArray[np.bool_]:
+    """(B,) rows whose proxy is a linear function of gold, up to rounding (both centred)."""
+    error = np.abs(proxy - slope_on_gold(gold, proxy) * gold).max(axis=1)
+    return np.asarray(error <= ROUNDING * np.abs(proxy).max(axis=1))
+
+
+def split_on_gold(gold: Rows, scaled: Rows, exact: NDArray[np.bool_]) -> tuple[Rows, Rows]:
+    """``c gold`` and ``e`` of ``scaled = c gold + e``, least squares in each row; ``e`` is 0 in the ``exact`` rows.
+
+    ``scaled`` is the proxy or its normal scores. Where the proxy itself is a linear function of gold there is no error
+    to permute on any scale, although gold's normal scores are not linear in gold.
+    """
+    linear = np.where(exact[:, None], scaled, slope_on_gold(gold, scaled) * gold)
+    return linear, scaled - linear
+
+
 def restore_levels(rebuilt: Rows, levels: Rows) -> None:
     """Give, in place, each row's k-th smallest entry the k-th of the sorted ``levels``."""
     np.put_along_axis(rebuilt, np.argsort(rebuilt, axis=1), levels, axis=1)
 
 
-def rank_linear_part(gold: Rows, proxy: Rows, rng: np.random.Generator) -> Rows:
+def rank_linear_part(gold: Rows, linear: Rows, error: Rows, rng: np.random.Generator) -> Rows:
     """``c gold`` of a ranked proxy, with c raised until worlds rebuilt by rank have the observed covariance with gold.
 
     Rounding weakens the correlation of proxy and gold; rebuilding and rounding again would weaken it twice.
     """
-    linear = slope_on_gold(gold, proxy) * gold
-    error, levels = proxy - linear, np.sort(proxy, axis=1)
+    proxy = linear + error
+    levels = np.sort(proxy, axis=1)
     observed = float(np.vdot(gold, proxy))
     factor = 1.0
     for _ in range(FACTOR_ROUNDS):
@@ -107,18 +134,23 @@ def observed_gold(gold: Rows, proxy: Rows, weights: Rows) -> Rows:
 
 
 def _permuted_world(
-    gold: Rows, proxy: Rows, groups: TieGroups, weights: Rows, rng: np.random.Generator, count: int
+    gold: Rows, linear: Rows, error: Rows, groups: TieGroups, weights: Rows, rng: np.random.Generator, count: int
 ) -> NullGold:
-    """Average best-of-n gold and rebuilt proxy over ``count`` permutations of the residuals, uncorrected."""
-    linear = slope_on_gold(gold, proxy) * gold
-    error = proxy - linear
+    """Average best-of-n gold and rebuilt proxy over ``count`` permutations of the residuals, uncorrected.
+
+    Each row gets a permutation of its own, followed by ``count`` permutations that all rows share. The products are
+    uniform, pairwise independent, and independent between rows given the shared ones: averages have the variance of
+    fresh permutations at a third of their price.
+    """
+    error = rng.permuted(error, axis=1)
     gold_by_rank = np.zeros_like(gold)
     proxy_by_rank = np.zeros_like(gold)
+    row_start = np.arange(gold.shape[0])[:, None] * gold.shape[1]
     for _ in range(count):
-        rebuilt = linear + rng.permuted(error, axis=1)
-        order = np.argsort(rebuilt, axis=1)
-        gold_by_rank += np.take_along_axis(gold, order, axis=1)
-        proxy_by_rank += np.take_along_axis(rebuilt, order, axis=1)
+        rebuilt = linear + error.take(rng.permutation(gold.shape[1]), axis=1)
+        order = np.argsort(rebuilt, axis=1) + row_start
+        gold_by_rank += gold.take(order)
+        proxy_by_rank += rebuilt.take(order)
     # The rebuilt scores have no ties and would break the observed ones in gold's favour: rank k gets the observed k-th
     # level, which makes the same ranks tie as in the data.
     return NullGold(groups.average(gold_by_rank) @ weights / count, proxy_by_rank @ weights / count)
@@ -148,6 +180,7 @@ def null_gold(
         Banks drawn *from* the null (residuals permuted and inflated by ``sqrt((N-1)/(N-2))``) that go through the same
         pipeline; their mean extremal term is the small-N bias, subtracted per prompt. It falls like 1/N (-.0026 SD at
         N = 24, n = 2) and is left out from 1,024 samples on, unless the proxy is coarse: rounding biases at any N.
+        Their own spread outweighs that of their permutations, so that few of those suffice.
     scores
         Use the proxy's within-prompt normal scores: the null then does not see monotone transforms of the proxy.
     """
@@ -159,12 +192,13 @@ def null_gold(
         return normal_scores(values) if scores else values
 
     scaled = on_scale(proxy)
-    null = _permuted_world(gold, scaled, groups, weights, rng, permutations)
+    exact = has_no_error(gold, proxy)
+    linear, error = split_on_gold(gold, scaled, exact)
+    null = _permuted_world(gold, linear, error, groups, weights, rng, permutations)
     rounded = scores and groups.any
     if null_banks == 0 or n_samples < 3 or (n_samples >= MANY_SAMPLES and not rounded):
         return null
-    linear = slope_on_gold(gold, scaled) * gold
-    error = (scaled - linear) * np.sqrt((n_samples - 1) / (n_samples - 2))
+    error = error * np.sqrt((n_samples - 1) / (n_samples - 2))
     bias = np.zeros_like(null.gold)
     for _ in range(null_banks):
         rebuilt = linear + rng.permuted(error, axis=1)
@@ -172,6 +206,7 @@ def null_gold(
             restore_levels(rebuilt, np.sort(scaled, axis=1))
         else:
             rebuilt = on_scale(rebuilt)
-        again = _permuted_world(gold, rebuilt, groups, weights, rng, permutations)
+        split = split_on_gold(gold, rebuilt, exact)
+        again = _permuted_world(gold, *split, groups, weights, rng, BIAS_PERMUTATIONS)
         bias += again.gold - observed_gold(gold, rebuilt, weights)
     return NullGold(null.gold - bias / null_banks, null.proxy)

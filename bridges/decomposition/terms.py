@@ -11,9 +11,19 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy import stats
 
-__all__ = ["Estimates", "Term", "estimate_terms", "terms_frame", "unknown_terms", "withhold"]
+__all__ = [
+    "Estimates",
+    "Term",
+    "draw_multipliers",
+    "estimate_terms",
+    "terms_frame",
+    "unknown_terms",
+    "withhold",
+    "without_rounding",
+]
 
 MULTIPLIER_DRAWS = 1000
+ROUNDING = 1e-10
 
 
 @dataclass(frozen=True)
@@ -79,7 +89,14 @@ class Estimates:
         return tuple(Term(float(m), (float(a), float(b)), (float(c), float(d))) for m, a, b, c, d in rows)
 
 
-def estimate_terms(contributions: NDArray[np.float64], rng: np.random.Generator, level: float = 0.95) -> Estimates:
+def draw_multipliers(rng: np.random.Generator, n_prompts: int) -> NDArray[np.float64]:
+    """(1000, K) weights of the multiplier bootstrap; the terms of one decomposition share them."""
+    return rng.standard_normal((MULTIPLIER_DRAWS, n_prompts))
+
+
+def estimate_terms(
+    contributions: NDArray[np.float64], multipliers: NDArray[np.float64], level: float = 0.95
+) -> Estimates:
     """Mean over prompts with the interval ``mean +- t_(K-1) sd / sqrt(K)`` and the multiplier sup-t band.
 
     Parameters
@@ -87,6 +104,8 @@ def estimate_terms(contributions: NDArray[np.float64], rng: np.random.Generator,
     contributions
         (K, J): prompt k's linearised contribution at point j. Prompts are the independent units, so their spread holds
         every source of noise: samples, permutations, and the estimated scale.
+    multipliers
+        (D, K) of :func:`draw_multipliers`.
 
     Notes
     -----
@@ -105,7 +124,6 @@ def estimate_terms(contributions: NDArray[np.float64], rng: np.random.Generator,
     live = error > 1e-12 * max(1.0, float(np.abs(mean).max()))
     critical = 0.0
     if live.any():
-        multipliers = rng.standard_normal((MULTIPLIER_DRAWS, n_prompts))
         t_values = np.abs(multipliers @ (centred[:, live] / error[live])) / n_prompts
         gaussian = float(np.quantile(t_values.max(axis=1), level))
         # The multiplier quantile is Gaussian; the same tail probability of a t distribution serves few prompts.
@@ -133,3 +151,8 @@ def unknown_terms(count: int, reason: str) -> tuple[Term, ...]:
 def withhold(terms: Sequence[Term], reason: str) -> tuple[Term, ...]:
     """The same estimates without their intervals."""
     return tuple(term.without_interval(reason) for term in terms)
+
+
+def without_rounding(contributions: NDArray[np.float64], unit: float) -> NDArray[np.float64]:
+    """Differences of equal sums as 0 instead of their last bits: gold as its own proxy loses exactly nothing."""
+    return np.where(np.abs(contributions) <= ROUNDING * unit, 0.0, contributions)

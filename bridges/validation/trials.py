@@ -21,6 +21,9 @@ from overopt.bridges.validation.worlds import BANK_WORLDS
 
 __all__ = ["BankTrial", "Outcome", "PolicyTrial", "Trial"]
 
+TEST_PERMUTATIONS = 39
+"""Of the independence test in a trial: p <= .05 has size .05 exactly, and each of 20 bins of p is equally likely."""
+
 Outcome = dict[str, bool | float]
 """Name -> whether it happened (an interval covered, a claim was made), or a number in [0, 1] (a p-value)."""
 
@@ -61,7 +64,7 @@ class BankTrial:
         world = BANK_WORLDS[self.world]
         gold, proxy = world.draw(rng, rng.random((self.prompts, 1)), self.samples)
         bank = ScoreBank.from_rectangle(gold, {"proxy": proxy})
-        result = decompose_best_of_n(bank, "proxy", self.sizes, rng=rng)
+        result = decompose_best_of_n(bank, "proxy", self.sizes, rng=rng, test_permutations=TEST_PERMUTATIONS)
         outcome: dict[str, bool | float | None] = {}
         truth = self.truth
         for index, point in enumerate(result.points):
@@ -122,7 +125,7 @@ class PolicyTrial:
 
     def __call__(self, rng: np.random.Generator) -> Outcome:
         bank, run = draw_run(POLICY_WORLDS[self.world], rng, self.prompts, self.samples, self.policy_samples)
-        result = decompose_checkpoints(bank, run, "proxy", rng=rng)
+        result = decompose_checkpoints(bank, run, "proxy", rng=rng, test_permutations=TEST_PERMUTATIONS)
         low, high = result.support
         support = (low * result.scale.proxy_unit, high * result.scale.proxy_unit)
         outcome: dict[str, bool | float | None] = {}

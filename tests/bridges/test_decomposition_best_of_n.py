@@ -152,6 +152,24 @@ def test_the_small_sample_correction_removes_the_bias() -> None:
     assert abs(z[1]) < 3.0
 
 
+@pytest.mark.parametrize("floor", [-np.inf, 0.0])
+def test_gold_as_its_own_proxy_loses_exactly_nothing(floor: float) -> None:
+    """Also in other units and with half of the samples tied at gold's floor; a little noise is a negative control."""
+    rng = np.random.default_rng(16)
+    gold = np.maximum(rng.standard_normal((16, 32)), floor)
+    noisy = gold + 0.01 * rng.standard_normal(gold.shape)
+    bank = ScoreBank.from_rectangle(gold, {"proxy": 3.0 * gold - 7.0, "noisy": noisy})
+    result = decompose(bank, [2, 8, 32])
+    for point in result.points:
+        for term in (point.regressional, point.extremal, point.extremal_normal_scores, point.gap):
+            assert term.estimate == 0.0
+            assert term.interval == (0.0, 0.0)
+        assert point.promise.estimate == pytest.approx(point.delivered.estimate, rel=1e-12)
+    assert result.independence.p_value is None
+    control = decompose_best_of_n(bank, "noisy", [2, 8, 32], rng=rng)
+    assert all(point.gap.estimate != 0.0 and point.regressional.estimate != 0.0 for point in control.points)
+
+
 def test_it_says_what_it_cannot_tell() -> None:
     constant = ScoreBank.from_rectangle(np.random.default_rng(0).standard_normal((8, 32)), {"proxy": np.ones((8, 32))})
     result = decompose(constant)

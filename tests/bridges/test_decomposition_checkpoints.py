@@ -171,6 +171,18 @@ def test_beyond_the_bank_the_budget_is_a_bound() -> None:
     assert any("outside the bank's support" in line for line in result.sentences())
 
 
+@pytest.mark.parametrize("floor", [-np.inf, 0.0])
+def test_gold_as_its_own_proxy_loses_exactly_nothing(floor: float) -> None:
+    rng = np.random.default_rng(13)
+    gold, better = (np.maximum(rng.standard_normal((16, 32)) + shift, floor) for shift in (0.0, 0.5))
+    noisy = better + 0.1 * rng.standard_normal(better.shape)
+    result = decompose(bank_of(gold, gold), Run({1.0: bank_of(better, better), 2.0: bank_of(better, noisy)}))
+    own, control = result.points
+    assert [value(getattr(own, name)) for name in ("regressional", "extremal", "causal", "path_shift")] == [0.0] * 4
+    assert own.regressional.interval == (0.0, 0.0)
+    assert value(control.causal) != 0.0
+
+
 def test_prompts_must_agree() -> None:
     rng = np.random.default_rng(11)
     gold = rng.standard_normal((4, 200))

@@ -13,7 +13,7 @@ from overopt.bridges.decomposition.blocks import centred_blocks
 from overopt.bridges.decomposition.kl_budget import tilt_kl
 from overopt.bridges.decomposition.local_linear import LocalLinear, Support, shrunken_slopes
 from overopt.bridges.decomposition.scale import fit_scale, gini_sd
-from overopt.bridges.decomposition.terms import Term, estimate_terms
+from overopt.bridges.decomposition.terms import Term, draw_multipliers, estimate_terms
 from overopt.bridges.score_bank import ScoreBank
 from overopt.bridges.validation.worlds import BANK_WORLDS
 from overopt.theory.errors import InputError
@@ -109,7 +109,7 @@ def test_calibration_recovers_the_logit_scale() -> None:
 def test_intervals_are_student_t_and_the_band_is_wider() -> None:
     rng = np.random.default_rng(7)
     contributions = rng.standard_normal((12, 4))
-    estimates = estimate_terms(contributions, rng)
+    estimates = estimate_terms(contributions, draw_multipliers(rng, 12))
     for column in range(4):
         low, high = stats.ttest_1samp(contributions[:, column], 0.0).confidence_interval(0.95)
         assert estimates.low[column] == pytest.approx(low, abs=1e-12)
@@ -117,7 +117,7 @@ def test_intervals_are_student_t_and_the_band_is_wider() -> None:
     assert (estimates.band_low < estimates.low).all()
     bonferroni = stats.t.ppf(1 - 0.025 / 4, 11) * estimates.standard_error
     assert (estimates.band_high - estimates.mean < 1.1 * bonferroni).all()
-    assert estimate_terms(contributions[:1], rng).terms()[0].interval is None
+    assert estimate_terms(contributions[:1], draw_multipliers(rng, 1)).terms()[0].interval is None
 
 
 def test_a_term_knows_its_side() -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,12 +24,13 @@ from overopt.bridges.decomposition import (
 )
 from overopt.bridges.fits import fit_curve
 from overopt.bridges.recalibration import logit_rescale
+from overopt.bridges.run_data import GOLD, PolicyRun, RunData, read_run
 from overopt.bridges.run_summary import (
     CurvePoint,
     FittedLaw,
     GoldPeak,
     MeasuredCurve,
-    Method,
+    OptimizerArm,
     ProxyModel,
     RunSummary,
     SplitRow,
@@ -41,55 +41,13 @@ from overopt.bridges.score_bank import ScoreBank
 from overopt.theory.errors import InputError
 from overopt.theory.scaling_laws import law_named
 
-__all__ = ["GOLD", "PolicyRun", "RunData", "analyse", "gold_peak", "read_run"]
+__all__ = ["analyse", "gold_peak"]
 
-GOLD = "gold"
 FLOORED_SHARE = 0.5
 SHOWN_PROMPTS = 5
 
 Array = NDArray[np.float64]
 Advance = Callable[[int], None]
-
-
-@dataclass(frozen=True)
-class PolicyRun:
-    """One trained policy: by what, against what ("gold" for the control arm), which repetition, its measurements."""
-
-    optimizer: Literal["ppo", "rloo"]
-    proxy: str
-    index: int
-    folder: Path
-    checkpoints: Checkpoints
-
-
-@dataclass(frozen=True)
-class RunData:
-    """The measured tables of a run."""
-
-    config: Mapping[str, Any]
-    bank: ScoreBank
-    held_out: Mapping[str, Mapping[str, Any]]
-    policies: tuple[PolicyRun, ...]
-
-
-def read_run(run: Path) -> RunData:
-    """Read the tables of a finished run."""
-    config = json.loads((run / "config.json").read_text(encoding="utf-8"))["in_force"]
-    bank = ScoreBank.read(run / "bank" / "bank.parquet")
-    # Gold as a proxy of itself is the control of best-of-n: no gap, no fall.
-    bank = replace(bank, proxies={**bank.proxies, GOLD: bank.gold})
-    held_out = {
-        name: json.loads((run / "proxy" / name / "held_out.json").read_text(encoding="utf-8"))
-        for name in bank.proxies
-        if name != GOLD
-    }
-    runs = []
-    optimizers: tuple[Literal["ppo", "rloo"], ...] = ("ppo", "rloo")
-    for optimizer in optimizers:
-        for table in sorted((run / optimizer).glob("[!.]*/checkpoints.parquet")):
-            proxy, index = table.parent.name.rsplit("-", 1)
-            runs.append(PolicyRun(optimizer, proxy, int(index), table.parent, Checkpoints.read(table)))
-    return RunData(config, bank, held_out, tuple(runs))
 
 
 def analyse(
@@ -109,6 +67,7 @@ def analyse(
     seed = int(data.config["seed"])
     headline = headline_proxy(data)
     curves: list[MeasuredCurve] = []
+    arms: dict[str, OptimizerArm] = {}
     laws: list[FittedLaw] = []
     splits: list[SplitRow] = []
     peaks: list[GoldPeak] = []
@@ -118,9 +77,10 @@ def analyse(
     units: dict[str, MeasurementScale] = {}
     scale = "slope"
     for name in data.bank.proxies:
-        curve = best_of_n_curve(data.bank, name)
+        bank = data.bank_for(name)
+        curve = best_of_n_curve(bank, name)
         split = decompose_best_of_n(
-            data.bank, name, [int(n) for n in curve.pressure], rng=np.random.default_rng([seed, 1, *name.encode()])
+            bank, name, [int(n) for n in curve.pressure], rng=np.random.default_rng([seed, 1, *name.encode()])
         )
         units[name] = split.scale
         best_of_n[name] = unit_curve(curve, split)
@@ -134,10 +94,12 @@ def analyse(
             proxies.append(proxy_model(name, data, best_of_n[name], split.scale))
         advance(1)
     for policy in data.policies:
-        curve, split_path = policy_curve(data.bank, policy, seed)
+        bank, checkpoints = data.bank_for(policy.proxy), data.checkpoints_of(policy)
+        arms[policy.optimizer] = OptimizerArm(policy.optimizer, policy.kind, dict(policy.settings or {}))
+        curve, split_path = policy_curve(bank, replace(policy, checkpoints=checkpoints), seed)
         curves.append(measured(curve, policy.optimizer, policy.proxy, policy.index))
         splits.extend(checkpoint_rows(split_path, curve, policy))
-        unfloored = without_floor(curve, policy.checkpoints, data.bank)
+        unfloored = without_floor(curve, checkpoints, bank)
         laws.extend(fitted_laws(unfloored, policy.optimizer, policy.proxy, policy.index, ("rl", "bon"), seed))
         peaks.append(gold_peak(curve, policy))
         if (policy.optimizer, policy.proxy, policy.index) == ("ppo", headline, 0):
@@ -151,6 +113,7 @@ def analyse(
         scale=f"{scale}: gold in pooled within-prompt SD of the base policy, proxy divided by its slope on gold",
         headline_proxy=headline,
         proxies=tuple(proxies),
+        arms=tuple(arms.values()),
         curves=tuple(curves),
         laws=tuple(laws),
         splits=tuple(splits),
@@ -166,7 +129,8 @@ def analyse(
 
 def headline_proxy(data: RunData) -> str:
     """The proxy that PPO optimized first; without PPO the smallest one."""
-    optimized = [policy.proxy for policy in data.policies if policy.proxy != GOLD]
+    optimized = [policy.proxy for policy in data.policies if (policy.optimizer, policy.index) == ("ppo", 0)]
+    optimized = [proxy for proxy in optimized if proxy != GOLD]
     return optimized[0] if optimized else next(iter(data.bank.proxies))
 
 
@@ -182,7 +146,7 @@ def policy_curve(bank: ScoreBank, policy: PolicyRun, seed: int) -> tuple[Curve, 
     return unit_curve(checkpoint_curve(policy.checkpoints, policy.proxy, bank), split), split
 
 
-def measured(curve: Curve, method: Method, proxy: str, seed: int | None) -> MeasuredCurve:
+def measured(curve: Curve, method: str, proxy: str, seed: int | None) -> MeasuredCurve:
     """The curve as plain rows of gains."""
     error = np.sqrt(np.diagonal(curve.proxy_gain_covariance))
     points = tuple(
@@ -202,7 +166,7 @@ def measured(curve: Curve, method: Method, proxy: str, seed: int | None) -> Meas
 
 
 def fitted_laws(
-    curve: Curve, method: Method, proxy: str, seed: int | None, names: Sequence[str], run_seed: int
+    curve: Curve, method: str, proxy: str, seed: int | None, names: Sequence[str], run_seed: int
 ) -> list[FittedLaw]:
     """The named laws fitted to the gold gain of one curve; none where it has too few points."""
     laws: list[FittedLaw] = []
@@ -337,6 +301,10 @@ def proxy_model(name: str, data: RunData, curve: Curve, scale: MeasurementScale)
         heldout_accuracy=float(held_out["accuracy"]),
         heldout_accuracy_ci=(float(held_out["accuracy"]) - half, float(held_out["accuracy"]) + half),
         heldout_loss=float(held_out["loss"]),
+        kind=held_out["kind"],
+        size=str(held_out["size"]),
+        variant=str(held_out["variant"]),
+        replicate=int(held_out["replicate"]),
         logit_scale=logit_rescale(np.array(held_out["margin"]), np.array(held_out["gold_margin"]) / scale.gold_unit),
         gold_peak=float(curve.gold_gain[best]),
         gold_peak_ci=(float(curve.gold_gain[best]) - error, float(curve.gold_gain[best]) + error),

@@ -19,13 +19,12 @@ from typing import Any, Literal
 from overopt.theory.errors import InputError
 
 __all__ = [
-    "SUMMARY_FILE", "CurvePoint", "FittedLaw", "GoldPeak", "MeasuredCurve", "Method", "ProxyModel", "RunSummary",
+    "SUMMARY_FILE", "CurvePoint", "FittedLaw", "GoldPeak", "MeasuredCurve", "OptimizerArm", "ProxyModel", "RunSummary",
     "SplitRow", "TextSample", "Trend",
 ]  # fmt: skip
 
 SUMMARY_FILE = "summary.json"
 
-Method = Literal["best-of-n", "ppo", "rloo", "checkpoints"]
 Interval = tuple[float, float]
 
 
@@ -35,7 +34,7 @@ class ProxyModel:
 
     ``logit_scale`` makes its logits a probability of gold's preference (:func:`logit_rescale`); ``gold_peak`` is the
     highest gold gain of its best-of-n curve and ``gold_peak_n`` where; ``ppo_peak`` that of its
-    PPO run, where there was one.
+    PPO run, where there was one. ``size``, ``variant`` and ``replicate`` say what sets a trained one apart.
     """
 
     name: str
@@ -50,6 +49,19 @@ class ProxyModel:
     gold_peak_n: float | None = None
     ppo_peak: float | None = None
     ppo_peak_ci: Interval | None = None
+    kind: Literal["trained", "planted", "ensemble"] = "trained"
+    size: str = ""
+    variant: str = ""
+    replicate: int = 0
+
+
+@dataclass(frozen=True)
+class OptimizerArm:
+    """An optimizer as the recipe set it: ``name`` is the ``method`` of its curves, ``settings`` what it changed."""
+
+    name: str
+    kind: str
+    settings: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -75,7 +87,7 @@ class CurvePoint:
 class MeasuredCurve:
     """Proxy and gold gain along one optimizer's path; ``seed`` is None where the optimizer draws no random numbers."""
 
-    method: Method
+    method: str
     proxy_name: str
     seed: int | None
     kl_kind: str
@@ -90,7 +102,7 @@ class FittedLaw:
     law as (d, gold) pairs, for drawing. ``peak_d`` and ``peak_gold`` are None where the data show no peak.
     """
 
-    method: Method
+    method: str
     proxy_name: str
     seed: int | None
     law: str
@@ -115,7 +127,7 @@ class SplitRow:
     its 95% interval. A term is None where the data cannot tell.
     """
 
-    method: Method
+    method: str
     proxy_name: str
     seed: int | None
     pressure: float
@@ -142,7 +154,7 @@ class GoldPeak:
     to the end, on the judging half.
     """
 
-    method: Method
+    method: str
     proxy_name: str
     seed: int | None
     peak_pressure: float
@@ -211,6 +223,7 @@ class RunSummary:
     headline_proxy: str
     proxies: tuple[ProxyModel, ...]
     curves: tuple[MeasuredCurve, ...]
+    arms: tuple[OptimizerArm, ...] = ()
     laws: tuple[FittedLaw, ...] = ()
     splits: tuple[SplitRow, ...] = ()
     peaks: tuple[GoldPeak, ...] = ()

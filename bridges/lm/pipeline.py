@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from overopt.bridges.lm import stages
-from overopt.bridges.lm.recipes import Proxy, Recipe
+from overopt.bridges.lm.proxies import needed_proxies
+from overopt.bridges.lm.recipe import AnyProxy, EnsembleProxy, Proxy, Recipe
 from overopt.bridges.lm.world import WorldSource, load_base, load_gold, prompt_rows, source_fingerprint
 from overopt.bridges.run_directory import RunDirectory
 from overopt.bridges.task_graph import Task, run_tasks
+from overopt.bridges.task_store import TaskStore
 
 __all__ = ["Pipeline"]
 
@@ -29,9 +31,8 @@ class Pipeline:
 
     def config(self) -> dict[str, Any]:
         """Everything that decides the run's tables, as plain data."""
-        recipe = {key: value for key, value in asdict(self.recipe).items() if key not in ("measures", "healthy")}
         return {
-            "recipe": recipe,
+            "recipe": self.recipe.plain(),
             "source": self.source.plain(),
             "seed": self.seed,
             "from_scratch": self.from_scratch,
@@ -66,35 +67,33 @@ class Pipeline:
         return limits
 
     def run(
-        self, directory: RunDirectory, *, workers: int, on_progress: Callable[[str, int], None] | None = None
+        self,
+        directory: RunDirectory,
+        *,
+        workers: int,
+        on_progress: Callable[[str, int], None] | None = None,
+        store: TaskStore | None = None,
     ) -> dict[str, float]:
-        """Finish every stage and return the seconds that each unfinished one took."""
+        """Finish every stage and return the seconds that each took that was neither finished nor in ``store``."""
         return run_tasks(
             directory,
             self.tasks(directory.path),
             workers=workers,
             on_progress=on_progress,
             prepare=stages.prepare_process,
+            store=store,
         )
-
-    @property
-    def policy_runs(self) -> tuple[tuple[str, str, int], ...]:
-        """(optimizer, proxy or "gold", index) of every policy that is trained, first repetitions first."""
-        recipe = self.recipe
-        runs = [("ppo", proxy.name, i) for proxy in recipe.ppo_proxies for i in range(recipe.ppo_seeds)]
-        runs += [("rloo", proxy.name, i) for proxy in recipe.ppo_proxies for i in range(recipe.rloo_seeds)]
-        runs += [("ppo", stages.GOLD, i) for i in range(recipe.gold_control_seeds)]
-        return tuple(sorted(runs, key=lambda run: run[2]))
 
     def tasks(self, run: Path) -> list[Task]:
         """The stages, those that long ones wait for first."""
-        recipe, source = self.recipe, self.source
+        recipe, source, seed = self.recipe, self.source, self.seed
         tasks: list[Task] = []
-        common: dict[str, Any] = {"seed": self.seed, "source": source_fingerprint(source), "ppo": asdict(recipe.ppo)}
+        drawn = {"max_new_tokens": recipe.ppo.max_new_tokens, "temperature": recipe.ppo.temperature}
+        common: dict[str, Any] = {"seed": seed, "source": source_fingerprint(source), "drawn": drawn}
         world: tuple[str, ...] = ()
         if self.from_scratch:
-            build = partial(stages.build_embedded_world, self.seed)
-            tasks.append(Task("world", build, {"seed": self.seed}, (), "world", stages.WORLD_UNITS))
+            build = partial(stages.build_embedded_world, seed)
+            tasks.append(Task("world", build, {"seed": seed}, (), "world", stages.WORLD_UNITS))
             world = ("world",)
             # Where the run lies is no input: what was built enters through the stage's own files.
             built = str(run / "world")
@@ -107,26 +106,36 @@ class Pipeline:
             task = partial(work, source, recipe, *bound)
             tasks.append(Task(stage, task, {**common, "stage": inputs}, (*world, *needs), group, size))
 
-        seed = self.seed
-        held_out = stages.held_out_pairs(recipe)
-        pairs = held_out + max(recipe.labels)
-        add("preferences", stages.preferences, seed, inputs=[pairs, recipe.prompts], size=2 * pairs)
+        pairs = [stages.held_out_pairs(recipe), recipe.comparisons]
+        add("preferences", stages.preferences, seed, inputs=[pairs, recipe.prompts], size=2 * sum(pairs))
+        added: set[str] = set()
 
-        def add_proxy(proxy: Proxy) -> None:
-            size = recipe.size_named(proxy.size)
-            inputs = [asdict(proxy), asdict(size), max(recipe.labels)]
-            add(f"proxy/{proxy.name}", stages.train_proxy, proxy, seed, inputs=inputs, needs=("preferences",))
+        def add_proxy(proxy: AnyProxy) -> None:
+            if proxy.name in added:
+                return
+            added.add(proxy.name)
+            members = needed_proxies(proxy)
+            for member in members:
+                add_proxy(member)
+            inputs: list[Any] = [asdict(proxy), recipe.comparisons]
+            if isinstance(proxy, Proxy):
+                inputs.append(asdict(recipe.size_named(proxy.size)))
+            needs = ("preferences", *(f"proxy/{member.name}" for member in members))
+            add(f"proxy/{proxy.name}", stages.proxy_stage, proxy, seed, inputs=inputs, needs=needs)
 
-        optimized = [proxy for proxy in recipe.proxies if proxy in recipe.ppo_proxies]
-        for proxy in optimized:
-            add_proxy(proxy)
-        measurement = [recipe.evaluate_every, recipe.evaluation_samples, recipe.prompts]
-        for optimizer, name, index in self.policy_runs:
-            needs: tuple[str, ...] = () if name == stages.GOLD else (f"proxy/{name}",)
-            inputs = [name, index, *measurement]
+        optimized = {arm.proxy for arm in recipe.arms}
+        for proxy in recipe.proxies:
+            if proxy.name in optimized:
+                add_proxy(proxy)
+        measurement = [recipe.evaluation_samples, recipe.prompts]
+        for arm in recipe.arms:
+            config = stages.optimizer_config(recipe, arm.optimizer)
+            every = arm.optimizer.evaluate_every or recipe.evaluate_every
             add(
-                f"{optimizer}/{name}-{index}", stages.train_policy, optimizer, name, index, seed,
-                inputs=inputs, needs=needs, size=recipe.ppo.steps,
+                arm.stage, stages.policy_run, arm, seed,
+                inputs=[asdict(arm), asdict(config), every, *measurement],
+                needs=() if arm.proxy == stages.GOLD else self._proxy_needs(recipe.proxy_named(arm.proxy)),
+                size=config.steps,
             )  # fmt: skip
         for part in range(recipe.bank_parts):
             count = sum(size for _, _, size in recipe.part(part))
@@ -136,12 +145,17 @@ class Pipeline:
         # The longest tasks first, so that no process idles while the last one works.
         largest_first = recipe.proxies[::-1]
         for proxy in largest_first:
-            if proxy not in optimized:
-                add_proxy(proxy)
+            add_proxy(proxy)
         for proxy in largest_first:
-            needs = (f"proxy/{proxy.name}", *parts)
+            needs = (*self._proxy_needs(proxy), *parts)
             size = recipe.prompts * recipe.samples
-            add(f"scores/{proxy.name}", stages.bank_scores, proxy, inputs=proxy.name, needs=needs, size=size)
+            add(f"scores/{proxy.name}", stages.bank_scores, proxy, inputs=asdict(proxy), needs=needs, size=size)
         names = [proxy.name for proxy in recipe.proxies]
         add("bank", stages.collect_bank, inputs=names, needs=(*parts, *(f"scores/{name}" for name in names)))
         return tasks
+
+    @staticmethod
+    def _proxy_needs(proxy: AnyProxy) -> tuple[str, ...]:
+        """The stages that a reward is read from: its own, and those of its members."""
+        members = proxy.members if isinstance(proxy, EnsembleProxy) else ()
+        return tuple(f"proxy/{needed.name}" for needed in (proxy, *members))

@@ -1,108 +1,36 @@
-"""Recipes of the language-model pipeline: what a run measures, with which numbers."""
+"""The named recipes: what each measures, what it costs, which numbers a healthy run shows."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from difflib import get_close_matches
 
 from overopt.bridges.lm.ppo import PPOConfig
+from overopt.bridges.lm.recipe import (
+    EnsembleProxy,
+    Optimizer,
+    PlantedProxy,
+    Proxy,
+    ProxySize,
+    Recipe,
+    grid,
+)
 from overopt.bridges.lm.reward_model import RewardTraining
 from overopt.theory.errors import InputError
 
-__all__ = ["RECIPES", "Proxy", "ProxySize", "Recipe", "recipe_named"]
+__all__ = ["RECIPES", "recipe_named"]
 
+SIZES = (
+    ProxySize("41k", width=10, layers=1, training=RewardTraining(learning_rate=3e-3)),
+    ProxySize("67k", width=16, layers=1, training=RewardTraining(learning_rate=3e-3)),
+    ProxySize("252k", width=48, layers=2, training=RewardTraining(learning_rate=1e-3)),
+    ProxySize("725k", layers=1, training=RewardTraining(learning_rate=3e-4)),
+    ProxySize("1.4m", training=RewardTraining(learning_rate=3e-4)),
+)
+"""Two of them start from the policy's weights: 725k from its first layer, 1.4m from all four."""
 
-@dataclass(frozen=True)
-class ProxySize:
-    """A size of proxy reward model: a small pretrained backbone of the embedded world, or the policy's own weights."""
-
-    name: str
-    """Short name, used in stage and column names."""
-    width: int | None = None
-    """Hidden size; None starts from the policy's weights."""
-    layers: int = 1
-    """Number of layers, where `width` is given."""
-    training: RewardTraining = field(default_factory=RewardTraining)
-    """How reward models of this size are trained."""
-
-
-@dataclass(frozen=True)
-class Proxy:
-    """One proxy reward model: a size and a number of labels."""
-
-    size: str
-    labels: int
-
-    @property
-    def name(self) -> str:
-        """Stage and column name, for example ``41k-4000``."""
-        return f"{self.size}-{self.labels}"
-
-
-SMALL = ProxySize("41k", width=10, layers=1, training=RewardTraining(learning_rate=3e-3))
-MIDDLE = ProxySize("252k", width=48, layers=2, training=RewardTraining(learning_rate=1e-3))
-LARGE = ProxySize("1.4m", training=RewardTraining(learning_rate=3e-4))
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Every number of a run that is not the seed."""
-
-    name: str
-    measures: str
-    """What the run measures, one sentence."""
-    healthy: str
-    """The numbers that a healthy run shows."""
-    sizes: tuple[ProxySize, ...] = (SMALL, MIDDLE, LARGE)
-    """Sizes of proxy reward models."""
-    labels: tuple[int, ...] = (250, 1000, 4000)
-    """Numbers of training comparisons; each set contains the smaller ones."""
-    held_out_share: float = 0.1
-    """Share of the labelled comparisons that no proxy is trained on."""
-    prompts: int = 64
-    """Held-out prompts for best-of-n and for measuring PPO."""
-    samples: int = 1024
-    """Base-policy samples per held-out prompt."""
-    bank_chunk: int = 1024
-    """Samples of one prompt drawn at once."""
-    bank_parts: int = 16
-    """The bank is drawn in this many pieces that an interruption does not lose."""
-    ppo: PPOConfig = field(default_factory=PPOConfig)
-    """PPO's own numbers."""
-    ppo_proxies: tuple[Proxy, ...] = (Proxy("41k", 4000),)
-    """Proxies that PPO optimizes."""
-    ppo_seeds: int = 2
-    """PPO runs per proxy."""
-    gold_control_seeds: int = 1
-    """PPO runs that optimize gold itself: the control arm."""
-    rloo_seeds: int = 0
-    """Runs of TRL's RLOOTrainer per proxy that PPO optimizes: the cross-check of PPO."""
-    evaluate_every: int = 4
-    """PPO updates between two measurements on the held-out prompts."""
-    evaluation_samples: int = 4
-    """Completions per held-out prompt at each measurement."""
-
-    @property
-    def chunks(self) -> tuple[tuple[int, int, int], ...]:
-        """The bank as (prompt number, first sample, number of samples), in order."""
-        starts = range(0, self.samples, self.bank_chunk)
-        sizes = [(start, min(self.bank_chunk, self.samples - start)) for start in starts]
-        return tuple((prompt, start, size) for prompt in range(self.prompts) for start, size in sizes)
-
-    def part(self, number: int) -> tuple[tuple[int, int, int], ...]:
-        """The chunks of one of the ``bank_parts`` pieces."""
-        cuts = [round(i * len(self.chunks) / self.bank_parts) for i in range(self.bank_parts + 1)]
-        return self.chunks[cuts[number] : cuts[number + 1]]
-
-    @property
-    def proxies(self) -> tuple[Proxy, ...]:
-        """Every proxy of the run, smallest first."""
-        return tuple(Proxy(size.name, labels) for size in self.sizes for labels in self.labels)
-
-    def size_named(self, name: str) -> ProxySize:
-        """The proxy size called ``name``."""
-        return next(size for size in self.sizes if size.name == name)
-
+WEAK = Proxy("41k", 4000)
+"""The proxy of the demo: weak enough to be overoptimized within minutes, good enough for gold to rise first."""
 
 TINY = Recipe(
     name="tiny",
@@ -112,21 +40,26 @@ TINY = Recipe(
         "then falls by .7 to 3.2 by KL 43 to 64 while the proxy keeps rising. Optimizing gold itself: +2.0 and stays. "
         "Best-of-1024 with 4,000 labels: +1.0 (41k), +1.6 (252k), +1.4 (1.4m); with 250 labels +.3 to +.7."
     ),
+    cost="8 minutes",
+    sizes=SIZES,
+    trained=grid(("41k", "252k", "1.4m"), (250, 1000, 4000)),
+    optimized=(WEAK,),
 )
 
 SMOKE = replace(
     TINY,
     name="smoke",
     measures="Every stage of `tiny` with too little of everything to show anything: does it run?",
-    sizes=(SMALL, LARGE),
-    labels=(40, 120),
+    cost="20 seconds",
+    trained=grid(("41k", "1.4m"), (40, 120)),
+    comparisons=120,
     prompts=16,
     samples=32,
     bank_chunk=16,
     bank_parts=2,
     ppo=PPOConfig(steps=4, prompts_per_step=4, samples_per_prompt=4),
-    ppo_proxies=(Proxy("41k", 120),),
-    ppo_seeds=1,
+    optimized=(Proxy("41k", 120),),
+    seeds=1,
     evaluate_every=2,
     evaluation_samples=2,
 )
@@ -135,13 +68,13 @@ LARGE_N = replace(
     TINY,
     name="large-n",
     measures="Best-of-60,000 for eight prompts, the reference experiment's largest n, against two proxies and gold.",
-    sizes=(SMALL, LARGE),
-    labels=(4000,),
+    cost="20 minutes",
+    trained=grid(("41k", "1.4m"), (4000,)),
     prompts=8,
     samples=60_000,
     bank_chunk=2_000,
     bank_parts=60,
-    ppo_proxies=(),
+    optimized=(),
     gold_control_seeds=0,
 )
 
@@ -149,15 +82,180 @@ CROSS_CHECK = replace(
     TINY,
     name="cross-check",
     measures="Our PPO, three seeds, beside TRL's RLOOTrainer on the same reward: proxy gain at equal d.",
-    sizes=(SMALL,),
-    labels=(4000,),
+    cost="9 minutes",
+    trained=(WEAK,),
     samples=256,
-    ppo_seeds=3,
+    optimizers=(Optimizer(), Optimizer("rloo", "rloo")),
+    seeds=3,
     gold_control_seeds=0,
-    rloo_seeds=1,
 )
 
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (TINY, SMOKE, LARGE_N, CROSS_CHECK)}
+_FAULTS = (
+    PlantedProxy("noise", 1.0),
+    PlantedProxy("bend", 10.0),
+    PlantedProxy("length", 1.0),
+    PlantedProxy("token", 4.0),
+)
+
+PLANTED = replace(
+    TINY,
+    name="planted",
+    measures="Whether the decomposition finds a fault that was put in: gold with noise, a bend, length, a rare token.",
+    healthy="See the verdicts of the kept run: which term is the largest under best-of-n and under PPO, per fault.",
+    trained=(),
+    planted=_FAULTS,
+    optimized=_FAULTS,
+    seeds=3,
+    gold_control_seeds=0,
+)
+
+_FIVE_SIZES = grid([size.name for size in SIZES], (4000,), replicates=3)
+
+RM_SIZE = replace(
+    TINY,
+    name="rm-size",
+    measures="alpha, beta and gold's peak against the proxy's size: five sizes, three proxies each, PPO on every one.",
+    healthy="Gold under best-of-1024 rises with size up to 252k and is level beyond; see the kept run.",
+    trained=_FIVE_SIZES,
+    optimized=tuple(proxy for proxy in _FIVE_SIZES if not proxy.replicate),
+    seeds=3,
+    fresh_proxy_per_seed=True,
+    gold_control_seeds=0,
+)
+
+_MORE_EPOCHS = tuple(Proxy("252k", 1000, r, "epochs8", RewardTraining(learning_rate=1e-3, epochs=8)) for r in range(3))
+
+DATA_SIZE = replace(
+    TINY,
+    name="data-size",
+    measures="Gold against the number of labels, 250 to 4000, and against more epochs on the same 1000.",
+    healthy="More labels: higher gold under best-of-n. Eight epochs on 1000 labels do not replace 4000 labels.",
+    trained=(*grid(("252k",), (250, 500, 1000, 2000, 4000), replicates=3), *_MORE_EPOCHS),
+    optimized=(*grid(("252k",), (250, 1000, 4000)), _MORE_EPOCHS[0]),
+    seeds=3,
+    fresh_proxy_per_seed=True,
+    gold_control_seeds=0,
+)
+
+KL_PENALTY = replace(
+    TINY,
+    name="kl-penalty",
+    measures="A KL penalty against early stopping: three coefficients and none, PPO's clip on and off.",
+    healthy="At equal KL the penalty gives the gold of early stopping; see the kept run.",
+    trained=(WEAK,),
+    optimized=(WEAK,),
+    optimizers=(
+        Optimizer(),
+        *(Optimizer(f"ppo-kl{c}", "ppo", (("kl_coefficient", c),)) for c in (0.01, 0.03, 0.1)),
+        Optimizer("ppo-noclip", "ppo", (("clip", 0.0),)),
+        Optimizer("ppo-noclip-kl0.03", "ppo", (("clip", 0.0), ("kl_coefficient", 0.03))),
+    ),
+    seeds=3,
+    gold_control_seeds=0,
+)
+
+METHODS = replace(
+    TINY,
+    name="methods",
+    measures="The same proxy under many optimizers, on one KL axis, gold itself as the control arm.",
+    healthy="See the kept run.",
+    trained=(WEAK,),
+    optimized=(WEAK,),
+    optimizers=(Optimizer(), Optimizer("rloo", "rloo")),
+    seeds=3,
+    gold_control_seeds=3,
+)
+
+_MEMBERS = grid(("41k",), (4000,), replicates=3)
+_NOISY_MEMBERS = tuple(Proxy("41k", 4000, r, "noise25", label_noise=0.25) for r in range(3))
+_ENSEMBLES = tuple(
+    EnsembleProxy(members, combine, variant)
+    for members, variant in ((_MEMBERS, ""), (_NOISY_MEMBERS, "noise25"))
+    for combine in ("mean", "min", "uncertainty")
+)
+
+ENSEMBLES = replace(
+    TINY,
+    name="ensembles",
+    measures="Three proxies as one (mean, min, uncertainty-weighted), with and without 25% wrong labels.",
+    healthy="See the kept run.",
+    trained=(*_MEMBERS, *_NOISY_MEMBERS),
+    ensembles=_ENSEMBLES,
+    optimized=(_MEMBERS[0], _NOISY_MEMBERS[0], *_ENSEMBLES),
+    seeds=3,
+    gold_control_seeds=0,
+)
+
+_NOISES = tuple(
+    Proxy("252k", 4000, r, f"noise{round(100 * share)}", label_noise=share)
+    for share in (0.1, 0.25, 0.4)
+    for r in range(3)
+)
+
+LABEL_NOISE = replace(
+    TINY,
+    name="label-noise",
+    measures="Gold against the share of labels that are turned around: none, 10, 25, 40%.",
+    healthy="See the kept run.",
+    trained=(*grid(("252k",), (4000,), replicates=3), *_NOISES),
+    optimized=(Proxy("252k", 4000), *(proxy for proxy in _NOISES if not proxy.replicate)),
+    seeds=3,
+    fresh_proxy_per_seed=True,
+    gold_control_seeds=0,
+)
+
+_REGULARISED = (
+    Proxy("252k", 4000),
+    Proxy("252k", 4000, 0, "decay", RewardTraining(learning_rate=1e-3, weight_decay=1.0)),
+    Proxy("252k", 4000, 0, "early", RewardTraining(learning_rate=1e-3, epochs=1)),
+    Proxy("67k", 4000),
+)
+
+REGULARISED_RM = replace(
+    TINY,
+    name="regularised-rm",
+    measures="A simpler proxy: weight decay, one epoch instead of two, a smaller model.",
+    healthy="See the kept run.",
+    trained=tuple(replace(proxy, replicate=r) for proxy in _REGULARISED for r in range(3)),
+    optimized=_REGULARISED,
+    seeds=3,
+    fresh_proxy_per_seed=True,
+    gold_control_seeds=0,
+)
+
+_ANNOTATED = tuple(Proxy("41k", 4000, r, "by-252k", annotator=Proxy("252k", 4000)) for r in range(3))
+
+THREE_LEVELS = replace(
+    TINY,
+    name="three-levels",
+    measures="A proxy trained on the labels of an annotator who is himself a proxy of gold.",
+    healthy="See the kept run.",
+    trained=(Proxy("252k", 4000), *grid(("41k",), (4000,), replicates=3), *_ANNOTATED),
+    optimized=(WEAK, _ANNOTATED[0]),
+    seeds=3,
+    fresh_proxy_per_seed=True,
+    gold_control_seeds=0,
+)
+
+_EXPLOITS = tuple(PlantedProxy("token", strength) for strength in (4.0,))
+
+ADVERSARIAL = replace(
+    PLANTED,
+    name="adversarial",
+    measures="Gold plus a bonus for a rare token: when does each optimizer find the exploit, and what does it cost?",
+    healthy="See the kept run.",
+    planted=_EXPLOITS,
+    optimized=_EXPLOITS,
+    optimizers=(Optimizer(), *(Optimizer(f"ppo-kl{c}", "ppo", (("kl_coefficient", c),)) for c in (0.03, 0.1))),
+)
+
+RECIPES: dict[str, Recipe] = {
+    recipe.name: recipe
+    for recipe in (
+        TINY, SMOKE, LARGE_N, CROSS_CHECK, PLANTED, RM_SIZE, DATA_SIZE, KL_PENALTY, METHODS, ENSEMBLES, LABEL_NOISE,
+        REGULARISED_RM, THREE_LEVELS, ADVERSARIAL,
+    )
+}  # fmt: skip
 
 
 def recipe_named(name: str) -> Recipe:

@@ -40,6 +40,13 @@ class LabelledPairs:
         """Some of the pairs, in order."""
         return LabelledPairs(self.prompts[rows], self.chosen[rows], self.rejected[rows], self.gold_margin[rows])
 
+    def turned(self, rows: NDArray[np.bool_]) -> LabelledPairs:
+        """The pairs with chosen and rejected exchanged where ``rows`` (P,) is True."""
+        both = list(zip(self.chosen, self.rejected, rows, strict=True))
+        chosen = [r if turn else c for c, r, turn in both]
+        rejected = [c if turn else r for c, r, turn in both]
+        return LabelledPairs(self.prompts, chosen, rejected, np.where(rows, -self.gold_margin, self.gold_margin))
+
 
 @dataclass(frozen=True)
 class HeldOut:
@@ -53,6 +60,17 @@ class HeldOut:
     accuracy: float
     accuracy_se: float
     pairs: int
+
+    @classmethod
+    def of(cls, margin: NDArray[np.float64]) -> HeldOut:
+        """From the reward margins (P,) of chosen over rejected completions; a tie counts one half."""
+        right = (margin > 0) + 0.5 * (margin == 0)
+        return cls(
+            loss=float(np.logaddexp(0.0, -margin).mean()),
+            accuracy=float(right.mean()),
+            accuracy_se=float(right.std(ddof=1) / np.sqrt(len(margin))),
+            pairs=len(margin),
+        )
 
 
 @dataclass(frozen=True)
@@ -111,14 +129,7 @@ class RewardModel:
 
     def held_out(self, pairs: LabelledPairs) -> HeldOut:
         """Loss and accuracy on pairs; a tie counts one half."""
-        margin = self(pairs.prompts, pairs.chosen) - self(pairs.prompts, pairs.rejected)
-        right = (margin > 0) + 0.5 * (margin == 0)
-        return HeldOut(
-            loss=float(np.logaddexp(0.0, -margin).mean()),
-            accuracy=float(right.mean()),
-            accuracy_se=float(right.std(ddof=1) / np.sqrt(len(pairs))),
-            pairs=len(pairs),
-        )
+        return HeldOut.of(self(pairs.prompts, pairs.chosen) - self(pairs.prompts, pairs.rejected))
 
 
 def train_reward_model(seed: int, model: Any, tokenizer: Any, pairs: LabelledPairs, training: RewardTraining) -> Any:

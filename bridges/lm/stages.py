@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -13,34 +14,34 @@ import pyarrow.parquet as pq
 import torch
 
 from overopt.bridges.lm.measurement import CompletionWriter, HeldOutMeasurement, read_completions
-from overopt.bridges.lm.ppo import ppo
-from overopt.bridges.lm.preferences import label_pairs, read_pairs, write_pairs
-from overopt.bridges.lm.recipes import Proxy, Recipe
-from overopt.bridges.lm.reward_model import RewardModel, train_reward_model
-from overopt.bridges.lm.sampler import sample_completions
+from overopt.bridges.lm.planted import PlantedReward
+from overopt.bridges.lm.ppo import PPOConfig, Scorer, ppo
+from overopt.bridges.lm.preferences import label_pairs, write_pairs
+from overopt.bridges.lm.proxies import GOLD, load_reward, make_proxy, write_json
+from overopt.bridges.lm.recipe import AnyProxy, Arm, Optimizer, Recipe
+from overopt.bridges.lm.sampler import TokenIds, sample_completions
 from overopt.bridges.lm.trl_rloo import train_with_rloo
-from overopt.bridges.lm.world import WorldSource, backbone, load_base, load_gold, load_policy, prompt_rows
+from overopt.bridges.lm.world import Policy, WorldSource, load_base, load_gold, load_policy, prompt_rows
 from overopt.bridges.score_bank import ScoreBank
 from overopt.bridges.task_graph import Advance
+from overopt.theory.errors import InputError
 
 __all__ = [
     "GOLD",
+    "TRAINED",
     "WORLD_UNITS",
     "bank_part",
     "bank_scores",
     "build_embedded_world",
     "collect_bank",
     "held_out_pairs",
+    "optimizer_config",
+    "policy_run",
     "preferences",
     "prepare_process",
+    "proxy_stage",
     "stage_rng",
-    "train_policy",
-    "train_proxy",
 ]
-
-GOLD = "gold"
-"""Name of the control arm's reward: gold itself."""
-
 
 WORLD_UNITS = 100
 """Units of progress of building the embedded world."""
@@ -95,7 +96,7 @@ def preferences(source: WorldSource, recipe: Recipe, seed: int, folder: Path, ru
         policy.model,
         load_gold(source),
         training,
-        held_out_pairs(recipe) + max(recipe.labels),
+        held_out_pairs(recipe) + recipe.comparisons,
         max_new_tokens=recipe.ppo.max_new_tokens,
         eos=policy.eos,
         pad=policy.pad,
@@ -107,41 +108,14 @@ def preferences(source: WorldSource, recipe: Recipe, seed: int, folder: Path, ru
 
 def held_out_pairs(recipe: Recipe) -> int:
     """Number of labelled pairs that no proxy sees: the held-out share of all pairs."""
-    return round(max(recipe.labels) * recipe.held_out_share / (1 - recipe.held_out_share))
+    return round(recipe.comparisons * recipe.held_out_share / (1 - recipe.held_out_share))
 
 
-def train_proxy(
-    source: WorldSource, recipe: Recipe, proxy: Proxy, seed: int, folder: Path, run: Path, advance: Advance
+def proxy_stage(
+    source: WorldSource, recipe: Recipe, proxy: AnyProxy, seed: int, folder: Path, run: Path, advance: Advance
 ) -> None:
-    """``model/`` and ``held_out.json``: one proxy reward model, trained on the first ``proxy.labels`` pairs."""
-    from transformers import AutoModelForSequenceClassification
-
-    rng = stage_rng(seed, f"proxy {proxy.name}")
-    size = recipe.size_named(proxy.size)
-    policy = load_base(source)
-    torch.manual_seed(torch_seed(rng))  # initialises the new head
-    model = AutoModelForSequenceClassification.from_pretrained(
-        backbone(source, size), num_labels=1, dtype=torch.float32, pad_token_id=policy.pad
-    ).to(source.device)
-    pairs = read_pairs(run / "preferences" / "pairs.parquet")
-    training, held_out = pairs.take(slice(0, proxy.labels)), pairs.take(slice(max(recipe.labels), None))
-    trained = RewardModel(train_reward_model(torch_seed(rng), model, policy.tokenizer, training, size.training))
-    margin = trained(held_out.prompts, held_out.chosen) - trained(held_out.prompts, held_out.rejected)
-    report = trained.held_out(held_out)
-    trained.model.save_pretrained(folder / "model")
-    _write_json(
-        folder / "held_out.json",
-        {
-            "parameters": sum(p.numel() for p in trained.model.parameters()),
-            "labels": proxy.labels,
-            "loss": report.loss,
-            "accuracy": report.accuracy,
-            "accuracy_se": report.accuracy_se,
-            "pairs": report.pairs,
-            "margin": [float(value) for value in margin],
-            "gold_margin": [float(value) for value in held_out.gold_margin],
-        },
-    )
+    """One proxy and ``held_out.json``, from the labelled pairs."""
+    make_proxy(stage_rng(seed, f"proxy {proxy.name}"), source, recipe, proxy, folder, run)
 
 
 def bank_part(
@@ -167,15 +141,21 @@ def bank_part(
             advance(count)
 
 
-def bank_scores(source: WorldSource, recipe: Recipe, proxy: Proxy, folder: Path, run: Path, advance: Advance) -> None:
+def bank_scores(
+    source: WorldSource, recipe: Recipe, proxy: AnyProxy, folder: Path, run: Path, advance: Advance
+) -> None:
     """``scores.parquet``: one proxy's scores of the whole bank, rows as in the parts one after another."""
     _, measured = prompt_rows(source, load_base(source).tokenizer, recipe.prompts)
-    model = RewardModel.load(run / "proxy" / proxy.name / "model", source.device)
+    reward = load_reward(source, recipe, run, proxy.name)
     scores = []
     for part in range(recipe.bank_parts):
         table = read_completions(run / "samples" / f"{part:02d}")
         prompts = [measured[k] for k in table["prompt"].to_pylist()]
-        scores.append(model(prompts, table["tokens"].to_pylist()))
+        completions = table["tokens"].to_pylist()
+        if isinstance(reward, PlantedReward):
+            scores.append(reward.from_gold(table["gold"].to_numpy(), prompts, completions))
+        else:
+            scores.append(np.asarray(reward(prompts, completions)))
         advance(len(prompts))
     pq.write_table(pa.table({"proxy": np.concatenate(scores)}), folder / "scores.parquet", compression="zstd")
 
@@ -201,51 +181,87 @@ def collect_bank(source: WorldSource, recipe: Recipe, folder: Path, run: Path, a
     bank.write(folder / "bank.parquet")
 
 
-def train_policy(
-    source: WorldSource,
-    recipe: Recipe,
-    optimizer: str,
-    proxy: str,
-    index: int,
-    seed: int,
-    folder: Path,
-    run: Path,
-    advance: Advance,
+def policy_run(
+    source: WorldSource, recipe: Recipe, arm: Arm, seed: int, folder: Path, run: Path, advance: Advance
 ) -> None:
-    """One run of ``optimizer`` ("ppo" or "rloo") against a proxy, or against :data:`GOLD`: the control arm.
+    """One arm of the recipe: a policy trained against a proxy, or against gold (the control arm).
 
     ``checkpoints.parquet`` and ``completions.parquet`` hold every measurement on the held-out prompts,
-    ``metrics.json`` what PPO says of each update, ``policy/`` the final weights.
+    ``metrics.json`` what the optimizer says of each update, ``arm.json`` what was optimized by what, ``policy/`` the
+    final weights. Arms of one kind and index share their random numbers: they differ by their settings alone.
     """
-    name = f"{optimizer} {proxy} {index}"
+    optimizer = arm.optimizer
+    name = f"{optimizer.kind} {arm.proxy} {arm.index}"
     rng = stage_rng(seed, name)
     base, policy = load_base(source), load_policy(source)
     training, measured = prompt_rows(source, base.tokenizer, recipe.prompts)
-    gold = load_gold(source)
-    reward = gold if proxy == GOLD else RewardModel.load(run / "proxy" / proxy / "model", source.device)
+    config = optimizer_config(recipe, optimizer)
+    reward = load_reward(source, recipe, run, arm.proxy)
+    every = optimizer.evaluate_every or recipe.evaluate_every
     measurement = HeldOutMeasurement(
-        folder, base, measured, recipe.evaluation_samples, proxy_name=proxy, proxy=reward, gold=gold,
-        rng_of=lambda step: stage_rng(seed, f"{name} step {step}"),
+        folder, base, measured, recipe.evaluation_samples, proxy_name=arm.proxy, proxy=reward,
+        gold=load_gold(source), rng_of=lambda step: stage_rng(seed, f"{name} step {step}"),
         max_new_tokens=recipe.ppo.max_new_tokens, temperature=recipe.ppo.temperature,
     )  # fmt: skip
 
     def on_step(step: int, model: Any) -> None:
         advance(1 if step else 0)
-        if step % recipe.evaluate_every == 0 or step == recipe.ppo.steps:
+        if step % every == 0 or step == config.steps:
             measurement.measure(step, model)
 
-    metrics: list[dict[str, float]] = []
     with measurement:
-        if optimizer == "ppo":
-            metrics = ppo(
-                torch_seed(rng), policy.model, base.model, training, reward, recipe.ppo,
-                eos=base.eos, pad=base.pad, on_step=on_step,
-            )  # fmt: skip
-        else:
-            train_with_rloo(torch_seed(rng), policy, training, reward, recipe.ppo, on_step)
-    _write_json(folder / "metrics.json", metrics)
+        metrics = TRAINED[optimizer.kind](torch_seed(rng), policy, base, training, reward, config, on_step)
+    write_json(folder / "metrics.json", metrics)
+    write_json(
+        folder / "arm.json",
+        {
+            "optimizer": optimizer.name,
+            "kind": optimizer.kind,
+            "settings": dict(optimizer.changes),
+            "proxy": arm.proxy,
+            "index": arm.index,
+        },
+    )
     policy.model.half().save_pretrained(folder / "policy")
 
 
-def _write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+def optimizer_config(recipe: Recipe, optimizer: Optimizer) -> Any:
+    """The configuration in force: the recipe's PPO numbers, or the algorithm's own, with the optimizer's changes.
+
+    Raises
+    ------
+    InputError
+        If the kind is unknown or a changed field is.
+    """
+    if optimizer.kind not in TRAINED:
+        raise InputError(f"unknown optimizer '{optimizer.kind}'; expected one of {', '.join(TRAINED)}.")
+    config = recipe.ppo
+    fields = {field.name for field in dataclasses.fields(config)}
+    unknown = [name for name, _ in optimizer.changes if name not in fields]
+    if unknown:
+        raise InputError(f"'{optimizer.kind}' has no setting `{unknown[0]}`; it has {', '.join(sorted(fields))}.")
+    return dataclasses.replace(config, **dict(optimizer.changes))
+
+
+Metrics = list[dict[str, float]]
+Train = Callable[[int, Policy, Policy, Sequence[TokenIds], Scorer, PPOConfig, Callable[[int, Any], None]], Metrics]
+"""(seed, policy to train in place, base policy, training prompts, reward, configuration, on_step) -> metrics."""
+
+
+def _ppo(
+    seed: int, policy: Policy, base: Policy, prompts: Sequence[TokenIds], reward: Scorer, config: PPOConfig,
+    on_step: Callable[[int, Any], None],
+) -> Metrics:  # fmt: skip
+    return ppo(seed, policy.model, base.model, prompts, reward, config, eos=base.eos, pad=base.pad, on_step=on_step)
+
+
+def _rloo(
+    seed: int, policy: Policy, base: Policy, prompts: Sequence[TokenIds], reward: Scorer, config: PPOConfig,
+    on_step: Callable[[int, Any], None],
+) -> Metrics:  # fmt: skip
+    train_with_rloo(seed, policy, prompts, reward, config, on_step)
+    return []
+
+
+TRAINED: dict[str, Train] = {"ppo": _ppo, "rloo": _rloo}
+"""Algorithms that train a policy, by the kind that an :class:`Optimizer` names."""

@@ -36,6 +36,8 @@ class RunOptions:
     """What to run."""
     out: str = ""
     """Run folder; default runs/RECIPE."""
+    size: Literal["full", "smoke"] = "full"
+    """`smoke`: every stage with too little of everything to show anything, in under a minute."""
     seed: int = 0
     """Decides every table: the same seed on the same machine gives the same bytes."""
     policy: str = ""
@@ -58,6 +60,8 @@ class RunOptions:
     """Precision of the policy; reward models always use float32."""
     workers: int = 0
     """Processes, one thread each; default: one per core, one on a GPU."""
+    no_store: bool = False
+    """Compute every stage, even one that another run beside this one has computed (they share `.store`)."""
     json: bool = False
     """Print the summary as one JSON object instead of text."""
 
@@ -71,7 +75,7 @@ def main(argv: Sequence[str]) -> int:
     # Read before torch is imported: one thread per process, as in the workers, and no look-ups at a hub's address.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     pipeline = _pipeline(options)
-    out = Path(options.out or f"runs/{options.recipe}")
+    out = Path(options.out or f"runs/{options.recipe}{'-smoke' if options.size == 'smoke' else ''}")
     summary = _run(pipeline, out, options)
     if options.json:
         print_json(summary)
@@ -89,12 +93,14 @@ def _pipeline(options: RunOptions) -> Pipeline:
     if options.from_scratch and (options.policy or options.gold):
         raise InputError("`--from-scratch` trains the embedded policy and gold; it excludes `--policy` and `--gold`.")
     recipe = recipe_named(options.recipe)
+    if options.size == "smoke":
+        recipe = recipe.smoke()
     ppo = recipe.ppo
     if options.ppo_steps is not None:
         ppo = replace(ppo, steps=options.ppo_steps)
     if options.kl_coefficient is not None:
         ppo = replace(ppo, kl_coefficient=options.kl_coefficient)
-    seeds = recipe.ppo_seeds if options.ppo_seeds is None else options.ppo_seeds
+    seeds = recipe.seeds if options.ppo_seeds is None else options.ppo_seeds
     if seeds < 1:
         raise InputError(f"`--ppo-seeds` must be >= 1, got {seeds}.")
     if options.workers < 0:
@@ -105,7 +111,7 @@ def _pipeline(options: RunOptions) -> Pipeline:
         if not torch.cuda.is_available():
             raise InputError("`--device` must be a device that torch can use here, got 'cuda' (no CUDA device found).")
     source = WorldSource(options.policy, options.gold, options.prompts, "", options.device, options.dtype)
-    return Pipeline(replace(recipe, ppo=ppo, ppo_seeds=seeds), source, options.seed, options.from_scratch)
+    return Pipeline(replace(recipe, ppo=ppo, seeds=seeds), source, options.seed, options.from_scratch)
 
 
 def _run(pipeline: Pipeline, out: Path, options: RunOptions) -> RunSummary:
@@ -113,6 +119,7 @@ def _run(pipeline: Pipeline, out: Path, options: RunOptions) -> RunSummary:
     from overopt.bridges.provenance import provenance
     from overopt.bridges.run_analysis import analyse
     from overopt.bridges.run_directory import RunDirectory
+    from overopt.bridges.task_store import TaskStore
     from overopt.reports.pages.page import write_page
     from overopt.reports.pages.run_page import run_page
 
@@ -130,7 +137,10 @@ def _run(pipeline: Pipeline, out: Path, options: RunOptions) -> RunSummary:
             sizes[task.group] = sizes.get(task.group, 0) + task.size
         with progress() as display:
             bars = {group: display.add_task(group, total=size) for group, size in sizes.items()}
-            pipeline.run(directory, workers=workers, on_progress=lambda group, n: display.advance(bars[group], n))
+            store = None if options.no_store else TaskStore.beside(directory.path)
+            pipeline.run(
+                directory, workers=workers, on_progress=lambda group, n: display.advance(bars[group], n), store=store
+            )
             bar = display.add_task("analysis", total=None)
             summary = analyse(
                 directory.path,

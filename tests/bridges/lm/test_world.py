@@ -66,8 +66,8 @@ def test_chunks_cover_every_sample_once():
 
 
 def test_tiny_is_what_the_documentation_promises():
-    assert len(TINY.sizes) == 3
-    assert len(TINY.labels) == 3
+    assert {proxy.size for proxy in TINY.trained} == {"41k", "252k", "1.4m"}
+    assert {proxy.labels for proxy in TINY.trained} == {250, 1000, 4000}
     assert (TINY.prompts, TINY.samples) == (64, 1024)
     assert TINY.ppo.kl_coefficient == 0.0
 

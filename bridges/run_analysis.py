@@ -22,6 +22,7 @@ from overopt.bridges.decomposition import (
     decompose_best_of_n,
     decompose_checkpoints,
 )
+from overopt.bridges.experiments import experiment_trends
 from overopt.bridges.fits import fit_curve
 from overopt.bridges.recalibration import logit_rescale
 from overopt.bridges.run_data import GOLD, PolicyRun, RunData, read_run
@@ -106,7 +107,7 @@ def analyse(
             sentences.extend(split_path.sentences())
         advance(1)
     trends = judge_trends(headline, best_of_n, curves, peaks, proxies)
-    return RunSummary(
+    summary = RunSummary(
         recipe=str(data.config["recipe"]["name"]),
         seeds=tuple(sorted({policy.index for policy in data.policies if policy.proxy != GOLD})),
         world=world,
@@ -125,6 +126,7 @@ def analyse(
         provenance=dict(provenance),
         timings=dict(timings),
     )
+    return replace(summary, trends=(*summary.trends, *experiment_trends(summary)))
 
 
 def headline_proxy(data: RunData) -> str:

@@ -185,11 +185,12 @@ class TextSample:
 
 @dataclass(frozen=True)
 class Trend:
-    """One trend of the reference experiment, judged: ``evidence`` holds the numbers."""
+    """One trend, judged: ``evidence`` holds the numbers, ``paper`` its number in the reference experiment (0: none)."""
 
     statement: str
     verdict: Literal["reproduced", "not reproduced", "cannot tell"]
     evidence: str
+    paper: int = 0
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,8 @@ def judge_trends(
 ) -> tuple[Trend, ...]:
     """Every trend that one run can speak about."""
     trends: list[Trend | None] = [_rise_and_fall([p for p in peaks if (p.proxy_name, p.method) == (headline, "ppo")])]
-    trends.append(_order("More labels: higher gold under best-of-n.", proxies, group=lambda p: p.parameters))
-    trends.append(_order("Larger proxies: higher gold under best-of-n.", proxies, group=lambda p: p.labels))
+    trends.append(_order("More labels: higher gold under best-of-n.", 4, proxies, group=lambda p: p.parameters))
+    trends.append(_order("Larger proxies: higher gold under best-of-n.", 5, proxies, group=lambda p: p.labels))
     exchange = _kl_exchange(headline, best_of_n[headline], curves)
     return tuple(trend for trend in (*trends, exchange, _cross_check(headline, curves)) if trend is not None)
 
@@ -47,7 +47,7 @@ def _rise_and_fall(peaks: Sequence[GoldPeak]) -> Trend | None:
     no_turn = [peak for peak in peaks if peak.rise <= 0 or peak.peak_pressure == peak.end_pressure]
     evidence = "; ".join(_turn(peak) for peak in peaks)
     verdict: Verdict = "reproduced" if len(clear) == len(peaks) else "not reproduced" if no_turn else "cannot tell"
-    return Trend("PPO: gold rises, then falls, while the proxy keeps rising.", verdict, evidence)
+    return Trend("PPO: gold rises, then falls, while the proxy keeps rising.", verdict, evidence, 1)
 
 
 def _turn(peak: GoldPeak) -> str:
@@ -62,11 +62,14 @@ def _in_errors(value: float, error: float) -> str:
     return f" ({abs(value) / error:.1f} standard errors)" if error > 0 else ""
 
 
-def _order(statement: str, proxies: Sequence[ProxyModel], group: Callable[[ProxyModel], int]) -> Trend | None:
+def _order(
+    statement: str, paper: int, proxies: Sequence[ProxyModel], group: Callable[[ProxyModel], int]
+) -> Trend | None:
     """Compare best-of-n gold at the largest n between neighbours of each group, ordered by the other property."""
+    first = [proxy for proxy in proxies if proxy.kind == "trained" and not proxy.replicate and not proxy.variant]
     steps, ups, downs = [], 0, 0
     for key in sorted({group(proxy) for proxy in proxies}):
-        members = sorted((p for p in proxies if group(p) == key), key=lambda p: (p.labels, p.parameters))
+        members = sorted((p for p in first if group(p) == key), key=lambda p: (p.labels, p.parameters))
         for low, high in pairwise(members):
             if low.gold_peak is None or high.gold_peak is None or not low.gold_peak_ci or not high.gold_peak_ci:
                 continue
@@ -76,7 +79,7 @@ def _order(statement: str, proxies: Sequence[ProxyModel], group: Callable[[Proxy
     if not steps:
         return None
     verdict: Verdict = "reproduced" if ups == len(steps) else "not reproduced" if downs else "cannot tell"
-    return Trend(statement, verdict, f"{ups} of {len(steps)} steps up beyond their interval: {'; '.join(steps)}")
+    return Trend(statement, verdict, f"{ups} of {len(steps)} steps up beyond their interval: {'; '.join(steps)}", paper)
 
 
 def _kl_exchange(headline: str, best_of_n: Curve, curves: Sequence[MeasuredCurve]) -> Trend | None:
@@ -95,7 +98,7 @@ def _kl_exchange(headline: str, best_of_n: Curve, curves: Sequence[MeasuredCurve
     if not ratios:
         return None
     verdict: Verdict = "reproduced" if min(ratios) > 1 else "not reproduced" if max(ratios) < 1 else "cannot tell"
-    return Trend("PPO spends more KL than best-of-n for the same proxy gain.", verdict, "; ".join(evidence))
+    return Trend("PPO spends more KL than best-of-n for the same proxy gain.", verdict, "; ".join(evidence), 7)
 
 
 def _cross_check(headline: str, curves: Sequence[MeasuredCurve]) -> Trend | None:

@@ -1,0 +1,103 @@
+"""Does the decomposition name the fault that was planted? The largest term, and whether the others cover 0."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from overopt.bridges.experiments.reading import Verdict, trend
+from overopt.bridges.run_summary import RunSummary, SplitRow, Trend
+
+__all__ = ["EXPECTED", "planted_trends"]
+
+TERMS = ("regressional", "extremal", "causal", "unattributed")
+
+EXPECTED: dict[tuple[str, str], tuple[str, ...]] = {
+    ("noise", "best-of-n"): ("regressional",),
+    ("noise", "ppo"): (),
+    ("bend", "best-of-n"): ("extremal",),
+    ("bend", "ppo"): ("extremal",),
+    ("length", "best-of-n"): ("regressional",),
+    ("length", "ppo"): ("causal",),
+    ("token", "best-of-n"): ("regressional",),
+    ("token", "ppo"): ("causal", "unattributed"),
+}
+"""(fault, optimizer) -> the term that the fault must show in; none: no gap at all.
+
+Under best-of-n a bonus for length or for a token is noise that hardly depends on gold: selection meets it as it meets
+noise. A policy can learn both, and then the relation between proxy and gold is no longer the base policy's: shift, or
+proxy scores that the bank never saw. It cannot learn noise that is hashed from the text."""
+
+
+def planted_trends(run: RunSummary) -> list[Trend]:
+    """Two lines per fault and optimizer: the planted term is the largest, and the others' intervals cover 0."""
+    trends: list[Trend] = []
+    for proxy in (proxy for proxy in run.proxies if proxy.kind == "planted"):
+        fault = proxy.name.removeprefix("planted-")
+        for optimizer in ("best-of-n", "ppo"):
+            rows = _judged_rows(run, optimizer, proxy.name)
+            if rows and (fault, optimizer) in EXPECTED:
+                trends += _judge(fault, optimizer, rows, EXPECTED[fault, optimizer])
+    return trends
+
+
+def _judged_rows(run: RunSummary, optimizer: str, proxy: str) -> list[SplitRow]:
+    """Best-of-n at a quarter of the bank, where its decomposition is measured well; PPO at every seed's end."""
+    rows = [row for row in run.splits if (row.method, row.proxy_name) == (optimizer, proxy)]
+    if optimizer == "best-of-n":
+        largest = max((row.pressure for row in rows), default=0.0)
+        rows = [row for row in rows if row.pressure <= largest / 4]
+        return rows[-1:]
+    ends = {row.seed: row for row in sorted(rows, key=lambda row: row.pressure)}
+    return list(ends.values())
+
+
+def _judge(fault: str, optimizer: str, rows: list[SplitRow], expected: tuple[str, ...]) -> list[Trend]:
+    where = f"Planted {fault}, {optimizer}"
+    evidence = "; ".join(_terms(row) for row in rows)
+    if not expected:
+        closed = [abs(_gap(row)) <= _gap_half_width(row) for row in rows]
+        verdict: Verdict = "reproduced" if all(closed) else "not reproduced"
+        gaps = "; ".join(f"{_gap(row):+.2f} ± {_gap_half_width(row):.2f}" for row in rows)
+        return [trend(f"{where}: no gap between promise and delivered.", verdict, f"gap {gaps}; {evidence}")]
+    found, alone = [], []
+    for row in rows:
+        values = {term: getattr(row, term) or 0.0 for term in TERMS}
+        planted = sum(values[term] for term in expected)
+        others = [term for term in TERMS if term not in expected]
+        found.append(
+            planted > max(values[term] for term in others)
+            and any(term in row.ci and row.ci[term][0] > 0 for term in expected)
+        )
+        alone.append(all(term not in row.ci or row.ci[term][0] <= 0 <= row.ci[term][1] for term in others))
+    name = " + ".join(expected)
+    return [
+        trend(f"{where}: {name} is the largest term and its interval excludes 0.", _all(found), evidence),
+        trend(f"{where}: the intervals of the other terms cover 0.", _all(alone), f"{sum(alone)} of {len(alone)} rows"),
+    ]
+
+
+def _all(holds: list[bool]) -> Verdict:
+    return "reproduced" if all(holds) else "not reproduced"
+
+
+def _gap(row: SplitRow) -> float:
+    return (row.promise or 0.0) - (row.delivered or 0.0)
+
+
+def _gap_half_width(row: SplitRow) -> float:
+    """Promise and delivered taken as independent: wider than the truth where they rise together."""
+    widths = [(row.ci[term][1] - row.ci[term][0]) / 2 for term in ("promise", "delivered") if term in row.ci]
+    return float(np.hypot.reduce(widths)) if widths else 0.0
+
+
+def _terms(row: SplitRow) -> str:
+    parts = []
+    for term in TERMS:
+        value = getattr(row, term)
+        if value is None:
+            parts.append(f"{term} unknown")
+        else:
+            interval = f" [{row.ci[term][0]:+.2f}, {row.ci[term][1]:+.2f}]" if term in row.ci else ""
+            parts.append(f"{term} {value:+.2f}{interval}")
+    where = f"n = {row.pressure:.0f}" if row.method == "best-of-n" else f"seed {row.seed}, KL {row.kl or 0.0:.0f}"
+    return f"{where}: {', '.join(parts)}"

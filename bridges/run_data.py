@@ -67,12 +67,11 @@ def read_run(run: Path) -> RunData:
         for name in bank.proxies
         if name != GOLD
     }
-    return RunData(config, bank, held_out, tuple(_policy_run(arm.parent) for arm in _arms(run)))
-
-
-def _arms(run: Path) -> list[Path]:
-    """The finished arms, in the order of their folders; hidden folders are half-written stages."""
-    return sorted(path for path in run.glob("*/*/arm.json") if not path.parent.name.startswith("."))
+    # Folders with a dot in front are half-written stages.
+    arms = [path.parent for path in run.glob("*/*/arm.json") if not path.parent.name.startswith(".")]
+    order = list(bank.proxies)
+    policies = sorted(map(_policy_run, arms), key=lambda p: (p.optimizer, order.index(p.proxy), p.index))
+    return RunData(config, bank, held_out, tuple(policies))
 
 
 def _policy_run(folder: Path) -> PolicyRun:

@@ -20,7 +20,7 @@ def exchange(curves: Sequence[MeasuredCurve], *, height: int = 380) -> Any:
     """Gold against proxy (gold SD) along each curve; on the dashed diagonal the proxy delivers what it promises."""
     rows: list[dict[str, Any]] = [
         {
-            "curve": number, "method": _NAMES[curve.method], "seed": curve.seed, "order": order,
+            "curve": number, "method": _NAMES.get(curve.method, curve.method), "seed": curve.seed, "order": order,
             "proxy": point.proxy, "gold": point.gold, "kl": point.kl,
         }
         for number, curve in enumerate(curves)

@@ -18,8 +18,11 @@ def proxies_section(run: RunSummary) -> Section | None:
     """Gold under best-of-n by proxy, its peaks and the table of proxies; None where there is no proxy."""
     if not run.proxies:
         return None
+    trained = [proxy for proxy in run.proxies if proxy.kind == "trained" and not proxy.variant]
+    if not trained:
+        return Section("The proxies", (_proxy_table(run.proxies),))
     by_labels: dict[int, list[MeasuredCurve]] = {}
-    labels = {proxy.name: proxy.labels for proxy in run.proxies}
+    labels = {proxy.name: proxy.labels for proxy in trained}
     for curve in run.curves:
         if curve.method == "best-of-n" and curve.proxy_name in labels:
             by_labels.setdefault(labels[curve.proxy_name], []).append(curve)
@@ -41,21 +44,21 @@ def proxies_section(run: RunSummary) -> Section | None:
             for number, group in sorted(by_labels.items())
         )
         blocks.append(Columns(panels) if len(panels) > 1 else panels[0])
-    known = [proxy for proxy in run.proxies if proxy.gold_peak is not None]
+    known = [proxy for proxy in trained if proxy.gold_peak is not None and not proxy.replicate]
     if len({proxy.labels for proxy in known}) > 1:
         peaks = ", ".join(f"{proxy.name} {signed(proxy.gold_peak)}" for proxy in known)
         blocks.append(
             Columns(
                 (
                     Figure(
-                        chart=peaks_by_labels(run.proxies),
+                        chart=peaks_by_labels(known),
                         title="Peak gold, by labels and size",
                         subtitle="95% intervals; one line per proxy size",
                         alt=f"Peak gold gain under best-of-n, gold SD: {peaks}.",
                         name="peaks-by-labels",
                     ),
                     Figure(
-                        chart=peaks_by_accuracy(run.proxies),
+                        chart=peaks_by_accuracy(trained),
                         title="Peak gold, by held-out accuracy",
                         subtitle="95% intervals; darker is larger",
                         alt="Peak gold gain against held-out accuracy; the table below holds the numbers.",

@@ -15,6 +15,7 @@ from overopt.reports.charts.on_policy_slope import on_policy_slope
 from overopt.reports.charts.overoptimization import d_title, overoptimization, value_domain
 from overopt.reports.charts.path import path
 from overopt.reports.numbers import count, interval, plain, signed
+from overopt.reports.pages.arms_section import CONTROL, arms_section
 from overopt.reports.pages.blocks import (
     Block,
     Bullets,
@@ -34,11 +35,11 @@ from overopt.reports.pages.blocks import (
 from overopt.reports.pages.proxies_section import proxies_section
 from overopt.reports.pages.sentences import best_of_n_sentence, headline, opening, span, where_it_went
 from overopt.reports.pages.split_blocks import (
-    METHOD_NAMES,
     TERM_KEY,
     curve_table,
     gap_figure,
     law_formula,
+    method_name,
     side_by_side,
     split_table,
     waterfall_domain,
@@ -47,20 +48,18 @@ from overopt.reports.pages.split_blocks import (
 
 __all__ = ["CONTROL", "demo_picture", "run_page"]
 
-CONTROL = "gold"
-"""Proxy name of the control arm, in which gold itself is optimized."""
-
 
 def run_page(run: RunSummary) -> Page:
     """The page of a run, or of several seeds overlaid (:meth:`RunSummary.overlay`)."""
     sections = (
-        _texts(run), _decomposition(run), _along_ppo(run), proxies_section(run), _exchange(run), _trends(run),
-        _laws(run), _kl(run), _limits(run),
+        _texts(run), _decomposition(run), _along_ppo(run), arms_section(run), proxies_section(run), _exchange(run),
+        _trends(run), _laws(run), _kl(run), _limits(run),
     )  # fmt: skip
     seeds = ", ".join(map(str, run.seeds))
+    said = f" · seed{'s' if len(run.seeds) > 1 else ''} {seeds}" if run.seeds else ""
     return Page(
         title=f"overopt: {run.recipe}",
-        kicker=f"overopt · recipe {run.recipe} · seed{'s' if len(run.seeds) > 1 else ''} {seeds}",
+        kicker=f"overopt · recipe {run.recipe}{said}",
         headline=headline(run),
         summary=(opening(run),),
         hero=_picture(run),
@@ -114,10 +113,10 @@ def _panel(
     seeds = f", {len(curves)} seeds" if len(curves) > 1 else ""
     return Figure(
         chart=overoptimization(curves, laws, x_title=d_title(curves[0].kl_kind), domain=domain),
-        title=METHOD_NAMES[method],
+        title=method_name(method),
         subtitle=f"{what}{seeds}",
         alt=(
-            f"{METHOD_NAMES[method]}: gold and proxy gain against d. At the last point, KL {plain(last.kl, 1)} nats, "
+            f"{method_name(method)}: gold and proxy gain against d. At the last point, KL {plain(last.kl, 1)} nats, "
             f"the proxy gained {signed(last.proxy)} and gold {signed(last.gold)} gold SD."
         ),
         table=curve_table(curves),
@@ -132,7 +131,7 @@ def demo_picture(run: RunSummary, *, panel_width: int = 430) -> Any:
     charts = []
     for method, curves, laws in panels:
         panel = overoptimization(curves, laws, x_title=d_title(curves[0].kl_kind), domain=domain, height=330)
-        panel = panel.properties(width=panel_width, title=METHOD_NAMES[method])
+        panel = panel.properties(width=panel_width, title=method_name(method))
         charts.append(panel)
     return alt.hconcat(*charts, spacing=60).properties(padding={"left": 10, "top": 10, "right": 50, "bottom": 10})
 
@@ -163,12 +162,12 @@ def _decomposition(run: RunSummary) -> Section | None:
     ends = [rows[-1] for _, rows in chosen]
     domain = waterfall_domain(ends)
     falls = tuple(
-        waterfall_figure(rows[-1], f"{METHOD_NAMES[method]}: from promise to delivered", domain, f"waterfall-{method}")
+        waterfall_figure(rows[-1], f"{method_name(method)}: from promise to delivered", domain, f"waterfall-{method}")
         for method, rows in chosen
     )
     opened = gap_domain([row for _, rows in chosen for row in rows])
     gaps = tuple(
-        gap_figure(rows, f"{METHOD_NAMES[method]}: the gap as it opens", opened, f"gap-{method}")
+        gap_figure(rows, f"{method_name(method)}: the gap as it opens", opened, f"gap-{method}")
         for method, rows in chosen
     )
     return Section(
@@ -264,7 +263,7 @@ def _exchange(run: RunSummary) -> Section | None:
     blocks: list[Figure] = []
     if curves:
         ends = ", ".join(
-            f"{METHOD_NAMES[curve.method]} promised {signed(last.proxy)}, delivered {signed(last.gold)}"
+            f"{method_name(curve.method)} promised {signed(last.proxy)}, delivered {signed(last.gold)}"
             for curve in curves
             for last in curve.points[-1:]
         )
@@ -289,33 +288,7 @@ def _exchange(run: RunSummary) -> Section | None:
                 name="control",
             )
         )
-    rows: list[Block] = [side_by_side(blocks)] if blocks else []
-    rows += _other_runs(run)
-    return Section("What the proxy buys", tuple(rows)) if rows else None
-
-
-def _other_runs(run: RunSummary) -> list[Block]:
-    """PPO against further proxies, one panel each, on one axis."""
-    names = {curve.proxy_name: None for curve in run.curves if curve.method == "ppo"}
-    others = [name for name in names if name not in (run.headline_proxy, CONTROL)]
-    groups = [_curves(run, "ppo", name) for name in others]
-    if not groups:
-        return []
-    domain = value_domain([curve for group in groups for curve in group])
-    figures = []
-    for name, group in zip(others, groups, strict=True):
-        last = group[0].points[-1]
-        figures.append(
-            Figure(
-                chart=overoptimization(group, x_title=d_title(group[0].kl_kind), domain=domain, height=300),
-                title=f"PPO on {name}",
-                subtitle=f"{count(last.pressure)} steps, {len(group)} seed{'s' if len(group) > 1 else ''}",
-                alt=f"PPO on {name}: the proxy gained {signed(last.proxy)} and gold {signed(last.gold)} gold SD.",
-                table=curve_table(group),
-                name=f"ppo-{name}",
-            )
-        )
-    return [side_by_side(figures)]
+    return Section("What the proxy buys", (side_by_side(blocks),)) if blocks else None
 
 
 def _trends(run: RunSummary) -> Section | None:
@@ -347,7 +320,7 @@ def _law_table(laws: Sequence[FittedLaw], fold: str = "") -> Table:
     rows = tuple(
         (
             law.proxy_name,
-            METHOD_NAMES[law.method] + ("" if law.seed is None else f", seed {law.seed}"),
+            method_name(law.method) + ("" if law.seed is None else f", seed {law.seed}"),
             law_formula(law.law),
             Measured(plain(law.alpha), interval(law.alpha_ci)),
             Measured(plain(law.beta), interval(law.beta_ci)),
@@ -367,7 +340,7 @@ def _kl(run: RunSummary) -> Section | None:
     if not curves:
         return None
     ends = span([curve.points[-1].kl for curve in curves if curve.points[-1].kl is not None], 1)
-    kinds = {METHOD_NAMES[curve.method]: curve.kl_kind for curve in run.curves}
+    kinds = {method_name(curve.method): curve.kl_kind for curve in run.curves}
     return Section(
         "How far the policy moved",
         (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from overopt.bridges.run_summary import GoldPeak, RunSummary, SplitRow
+from overopt.bridges.run_summary import GoldPeak, ProxyModel, RunSummary, SplitRow
 from overopt.reports.charts.theme import TERMS
 from overopt.reports.numbers import count, interval, plain, short, signed
 
@@ -80,11 +80,21 @@ def opening(run: RunSummary) -> str:
     end_kl = span([peak.end_kl for peak in peaks], 1)
     risen = [peak.peak_kl for peak in peaks if _rose(peak)]
     highest = f"Gold was highest at KL **{span(risen, 1)}** nats. " if risen else ""
-    trained = f"{short(proxy.parameters)} parameters, trained on {count(proxy.labels)} preference labels"
     return (
-        f"{runs} against a proxy reward model of {trained} (held-out accuracy {plain(proxy.heldout_accuracy)}). "
+        f"{runs} against {_described(proxy)} (held-out accuracy {plain(proxy.heldout_accuracy)}). "
         f"{highest}At the end, KL {end_kl} nats, the proxy promised a gain of "
         f"**{span([peak.proxy_end for peak in peaks])} SD**."
+    )
+
+
+def _described(proxy: ProxyModel) -> str:
+    if proxy.kind == "planted":
+        return f"gold with a planted fault, {proxy.name.removeprefix('planted-')}"
+    if proxy.kind == "ensemble":
+        return f"{proxy.name}, several proxy reward models as one"
+    return (
+        f"a proxy reward model of {short(proxy.parameters)} parameters, trained on {count(proxy.labels)} "
+        "preference labels"
     )
 
 

@@ -35,7 +35,17 @@ TERM_KEY = Key(
 )
 
 
-METHOD_NAMES = {"best-of-n": "Best-of-n", "ppo": "PPO", "rloo": "RLOO (TRL)", "checkpoints": "Checkpoints"}
+METHOD_NAMES = {
+    "best-of-n": "Best-of-n", "ppo": "PPO", "rloo": "RLOO (TRL)", "grpo": "GRPO (TRL)", "dpo": "DPO",
+    "expert-iteration": "Expert iteration", "reward-conditioned": "Reward-conditioned generation",
+    "guided-decoding": "Reward-guided decoding", "tilt-mcmc": "Exponential tilt (MCMC)",
+    "best-of-poisson": "Best-of-Poisson", "checkpoints": "Checkpoints",
+}  # fmt: skip
+
+
+def method_name(method: str) -> str:
+    """A method as it is written; a changed PPO is called by its change, ``ppo-kl0.03`` for example."""
+    return METHOD_NAMES.get(method, method)
 
 
 def law_formula(name: str) -> str:
@@ -53,7 +63,7 @@ def side_by_side(figures: Sequence[Figure]) -> Block:
 
 def pressure_name(method: str) -> str:
     """What the pressure of a method is called."""
-    return {"best-of-n": "n", "ppo": "PPO step"}.get(method, "checkpoint")
+    return "n" if method == "best-of-n" else "PPO step" if method.startswith("ppo") else "checkpoint"
 
 
 def waterfall_domain(splits: Sequence[SplitRow]) -> tuple[float, float]:

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers.utils import logging
 
 from overopt.bridges.lm.gold import GoldRewardModel, TextScorer
 from overopt.bridges.lm.measure_world import remeasure
@@ -103,6 +104,7 @@ def _start(messages: Any) -> None:
     global _messages
     _messages = messages
     torch.set_num_threads(1)
+    logging.disable_progress_bar()
 
 
 def _report(stage: str, done: int, total: int) -> None:

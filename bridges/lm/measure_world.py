@@ -186,6 +186,8 @@ A held-out text cut short, without its end, scores {gold["truncation_drop"]:.2f}
 
 - The penalties on fluency and repetition were designed after an optimizer had been seen to exploit the learned golds:
   the controls were not blind. Show a curve under the learned golds too (`GoldRewardModel.components`).
+- Two kinds of corruption, texts with every word of another in turn and neighbouring words exchanged, were held out at
+  first; a first version of gold failed on them, so they were moved into its training and two new kinds held out.
 - Gold has a floor: optimized texts pile up on it, and a fit through floored points measures the floor.
 - One gold. Its networks share one pretrained ancestor; no second, independently rated gold exists to check it.
 - English movie snippets of a few words; ratings carry the raters' sampling error.

@@ -192,6 +192,8 @@ def _loss_predicts_gold(run: RunSummary) -> Trend | None:
     curves = {curve.proxy_name: curve for curve in curves_of(run, "best-of-n")}
     n = sorted(point.pressure for point in curves[trained[0].name].points)[-3]
     gold = [gold_at_n(curves[p.name], n) for p in trained]
+    if np.ptp(gold) == 0 or np.ptp([p.heldout_loss for p in trained]) == 0:
+        return None
     found = stats.spearmanr([p.heldout_loss for p in trained], gold)
     verdict: Verdict = "reproduced" if found.statistic < 0 and found.pvalue < 0.05 else "cannot tell"
     if found.statistic > 0 and found.pvalue < 0.05:

@@ -12,6 +12,9 @@ __all__ = ["method_trends"]
 QUADRATIC = (1.5, 2.5)
 """Exponents of KL in updates that are called about quadratic."""
 
+RISE, FALL = 5.0, 3.0
+"""Standard errors that gold's rise and fall must exceed to count."""
+
 
 def method_trends(run: RunSummary) -> list[Trend]:
     """Every trend about paths that the run's curves can speak about."""
@@ -157,9 +160,11 @@ def _each_method(run: RunSummary) -> list[Trend]:
     trends = []
     for method in dict.fromkeys(peak.method for peak in run.peaks if peak.method != "ppo"):
         peaks = [p for p in run.peaks if p.method == method and p.proxy_name != "gold"]
-        turned = [p.rise > 5 * p.rise_se and p.fall > 3 * p.fall_se for p in peaks]
-        still = [p.fall <= 3 * p.fall_se for p in peaks]
-        verdict: Verdict = "reproduced" if all(turned) else "not reproduced" if all(still) else "cannot tell"
+        risen = [p.rise > RISE * p.rise_se for p in peaks]
+        fallen = [p.fall > FALL * p.fall_se for p in peaks]
+        verdict: Verdict = "cannot tell"
+        if all(risen):
+            verdict = "reproduced" if all(fallen) else "cannot tell" if any(fallen) else "not reproduced"
         evidence = "; ".join(
             f"{p.proxy_name} seed {p.seed}: gold {p.rise:+.2f} at KL {p.peak_kl:.1f}, "
             f"{p.rise - p.fall:+.2f} at KL {p.end_kl:.1f}, proxy {p.proxy_end:+.2f}"

@@ -34,7 +34,16 @@ from overopt.bridges.lm.completions import CompletionBatch, completion_batch, co
 from overopt.bridges.lm.sampler import TokenIds, sample_completions
 from overopt.theory.errors import InputError
 
-__all__ = ["PPOConfig", "Scorer", "advantages_and_returns", "clipped_surrogate", "ppo"]
+__all__ = [
+    "PPOConfig",
+    "Scorer",
+    "advantages_and_returns",
+    "clipped_surrogate",
+    "finite_scores",
+    "parts_by_length",
+    "ppo",
+    "prompt_order",
+]
 
 
 class Scorer(Protocol):
@@ -171,7 +180,7 @@ def ppo(
     rates = [config.learning_rate, config.value_learning_rate]
     groups = [{"params": list(module.parameters())} for module in (policy, value_head)]
     optimizer = torch.optim.AdamW(groups, weight_decay=0.0)
-    order = _prompt_order(rng, len(prompts))
+    order = prompt_order(rng, len(prompts))
     metrics: list[dict[str, float]] = []
     policy.eval()  # no dropout anywhere: the log probabilities of the rollout must be those of the update
     if on_step is not None:
@@ -184,14 +193,12 @@ def ppo(
         drawn = sample_completions(
             rng, policy, rows, max_new_tokens=config.max_new_tokens, eos=eos, pad=pad, temperature=config.temperature
         ).rows()
-        score = np.asarray(reward(rows, drawn), dtype=np.float64)
-        if not np.isfinite(score).all():
-            raise InputError(f"the reward of completion {int(np.argmin(np.isfinite(score)))} is not finite.")
+        score = finite_scores(reward, rows, drawn)
         lengths = np.array([len(row) for row in drawn])
         mask = torch.from_numpy(np.arange(lengths.max()) < lengths[:, None]).to(device)
         old_logprob, base_logprob, old_value, entropy = (torch.zeros(mask.shape, device=device) for _ in range(4))
         with torch.no_grad():
-            for part, at in _by_length(np.arange(len(rows)), rows, drawn, lengths, pad, device):
+            for part, at in parts_by_length(np.arange(len(rows)), rows, drawn, lengths, pad, device):
                 width = part.mask.shape[1]
                 logits, hidden = completion_logits(policy, part, temperature=config.temperature, hidden=True)
                 logp = logits.log_softmax(-1)
@@ -219,7 +226,7 @@ def ppo(
             for minibatch in np.array_split(rng.permutation(len(rows)), config.minibatches):
                 tokens = int(lengths[minibatch].sum())
                 optimizer.zero_grad(set_to_none=True)
-                for part, at in _by_length(minibatch, rows, drawn, lengths, pad, device):
+                for part, at in parts_by_length(minibatch, rows, drawn, lengths, pad, device):
                     width = part.mask.shape[1]
                     logits, hidden = completion_logits(policy, part, temperature=config.temperature, hidden=True)
                     logprob = completion_logprob(logits, part.tokens)
@@ -257,7 +264,21 @@ def ppo(
     return metrics
 
 
-def _by_length(
+def finite_scores(reward: Scorer, prompts: Sequence[TokenIds], completions: Sequence[TokenIds]) -> NDArray[np.float64]:
+    """The scores (R,) of R completions.
+
+    Raises
+    ------
+    InputError
+        If one of them is not finite.
+    """
+    score = np.asarray(reward(prompts, completions), dtype=np.float64)
+    if not np.isfinite(score).all():
+        raise InputError(f"the reward of completion {int(np.argmin(np.isfinite(score)))} is not finite.")
+    return score
+
+
+def parts_by_length(
     index: NDArray[np.intp],
     prompts: Sequence[TokenIds],
     completions: Sequence[TokenIds],
@@ -274,7 +295,7 @@ def _by_length(
         yield part, torch.from_numpy(rows).to(device)
 
 
-def _prompt_order(rng: np.random.Generator, n: int) -> Iterator[int]:
+def prompt_order(rng: np.random.Generator, n: int) -> Iterator[int]:
     """Indices of prompts: a fresh permutation for every pass."""
     while True:
         yield from rng.permutation(n).tolist()

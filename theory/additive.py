@@ -13,30 +13,33 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from overopt.theory.numerics import (
+    CONVOLUTION_BATCH,
+    DENSITY_LOGITS,
+    LARGEST_VALUE,
+    NEGLIGIBLE_LOG,
+    PANEL_PROBES,
+    QUANTILE_NEWTON_STEPS,
+    RANK_EDGES,
+    SAME_EDGE,
+    SAME_Y,
+    STEEPEST_LOG_DENSITY,
+)
 from overopt.theory.panels import Interpolant, integral_to_right, panel_nodes, refine
-from overopt.theory.proxy_law import MAX_LOGIT, FrozenLaw, Mixture, density_law
-from overopt.theory.world import RANK_EDGES, World, rank_importance
+from overopt.theory.proxy_law import FrozenLaw, Mixture, density_law
+from overopt.theory.world import World, rank_importance
 
 __all__ = ["Convolution", "additive_world"]
 
 Array = NDArray[np.float64]
 
-_FAR_LOGITS = np.array([60.0, 80, 120, 200, MAX_LOGIT])
-_DENSITY_LOGITS = np.concatenate([-_FAR_LOGITS[::-1], np.arange(-44.0, 45.0, 4.0), _FAR_LOGITS])
-_NEGLIGIBLE = 42.0
-_LARGEST_VALUE = 1e100
-_PROBES = np.array([0.02, 0.5, 0.98])
-_NEWTON_STEPS = 8
-_STEEPEST = 6.0
-_BATCH = 2048
-
 
 def _density_edges(law: FrozenLaw | Mixture) -> Array:
     """Points between which the law's log-density is smooth: quantiles, those of every component for a mixture."""
     laws = [FrozenLaw(component) for component in law.components] if isinstance(law, Mixture) else [law]
-    points = np.unique(np.concatenate([component.quantile(_DENSITY_LOGITS) for component in laws]))
-    finite = points[np.abs(points) < _LARGEST_VALUE]
-    inner = finite[np.append(True, np.diff(finite) > 1e-13 * np.abs(finite[1:]))]
+    points = np.unique(np.concatenate([component.quantile(DENSITY_LOGITS) for component in laws]))
+    finite = points[np.abs(points) < LARGEST_VALUE]
+    inner = finite[np.append(True, np.diff(finite) > SAME_EDGE * np.abs(finite[1:]))]
     # One more panel outside, empty beyond a bounded support, lets the other part sit at its own extremes.
     reach = np.ptp(inner)
     return np.concatenate([[inner[0] - reach], inner, [inner[-1] + reach]])
@@ -71,7 +74,7 @@ class Convolution:
     def moments(self, value: ArrayLike) -> tuple[Array, Array]:
         """`log f(s)` and `E[X | X + Z = s]` at `value`, each of its shape, by quadrature."""
         s = np.asarray(value, dtype=float)
-        parts = [self._moments(batch) for batch in np.array_split(s.ravel(), max(1, -(-s.size // _BATCH)))]
+        parts = [self._moments(batch) for batch in np.array_split(s.ravel(), max(1, -(-s.size // CONVOLUTION_BATCH)))]
         log_density, mean = (np.concatenate(column).reshape(s.shape) for column in zip(*parts, strict=True))
         return log_density, mean
 
@@ -107,10 +110,10 @@ class Convolution:
             result: Array = law_a.log_density(a + centre_a) + law_b.log_density(s[rows, None] - a + centre_b)
             return result
 
-        probe = log_integrand(left[:, None] + width[:, None] * _PROBES, row).max(axis=1) + np.log(width)
+        probe = log_integrand(left[:, None] + width[:, None] * PANEL_PROBES, row).max(axis=1) + np.log(width)
         shift = np.full(s.size, -np.inf)
         np.maximum.at(shift, row, probe)
-        kept = probe > shift[row] - _NEGLIGIBLE
+        kept = probe > shift[row] - NEGLIGIBLE_LOG
         row, left, width = row[kept], left[kept], width[kept]
         nodes, weights = panel_nodes(np.array([0.0, 1.0]))
         points = left[:, None] + width[:, None] * nodes
@@ -149,9 +152,9 @@ class Convolution:
     def _table(self) -> tuple[Interpolant, Interpolant]:
         """Interpolants over y of the log-odds of rank and of the conditional mean."""
         start = self._laws[0].quantile(RANK_EDGES) + self._laws[1].quantile(RANK_EDGES)
-        usable = np.abs(start) < _LARGEST_VALUE
+        usable = np.abs(start) < LARGEST_VALUE
         y, logits = self._to_y(start[usable]), RANK_EDGES[usable]
-        apart = np.append(True, np.diff(y) > 1e-12)
+        apart = np.append(True, np.diff(y) > SAME_Y)
         y, logits = y[apart], logits[apart]
         spread = float(np.ptp(self._laws[0].quantile(np.array([-1.0, 1.0]))))
         edges, (log_density, mean) = refine(
@@ -160,7 +163,7 @@ class Convolution:
             importance=lambda points: rank_importance(np.interp(points, y, logits)),
             floor=np.array([1.0, spread]),
         )
-        fine = _split(edges, np.ptp(log_density, axis=1) / _STEEPEST)
+        fine = _split(edges, np.ptp(log_density, axis=1) / STEEPEST_LOG_DENSITY)
         points = panel_nodes(fine)[0]
         log_density_y = Interpolant(edges, log_density)(points) + np.log(self._scale[1] * np.cosh(points))
         log_sf = _log_upper_tail(fine, log_density_y)
@@ -182,7 +185,7 @@ class Convolution:
         ends = table.evaluate(np.arange(table.edges.size - 1), np.full(table.edges.size - 1, -1.0))
         panel = np.clip(np.searchsorted(ends, target, side="right") - 1, 0, ends.size - 1)
         position = np.zeros(target.shape)
-        for _ in range(_NEWTON_STEPS):
+        for _ in range(QUANTILE_NEWTON_STEPS):
             gap = table.evaluate(panel, position) - target
             position = np.clip(position - gap / table.derivative(panel, position), -1.0, 1.0)
         # The last step is not clipped: beyond the table it continues the end's slope.

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from overopt.theory.errors import InputError
+from overopt.theory.numerics import KL_SERIES_BELOW, KL_SERIES_POWERS, LAMBERT_POLISH, NEAR_BRANCH_KL, SUM_TOLERANCE
 from overopt.theory.world import ExactCurve, World
 
 __all__ = [
@@ -26,9 +27,6 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
-_SERIES_BELOW = 0.02
-_NEAR_BRANCH = 1e-4
-
 
 def _checked(n: ArrayLike) -> Array:
     values = np.asarray(n, dtype=float)
@@ -42,10 +40,9 @@ def best_of_n_kl(n: ArrayLike) -> Array:
     values = _checked(n)
     excess = (values - 1) / values
     # -log(1 - x) - x = sum_(k >= 2) x^k / k, free of cancellation near n = 1.
-    powers = np.arange(2, 12)
-    small = np.minimum(excess, _SERIES_BELOW)[..., None]
-    series: Array = (small**powers / powers).sum(axis=-1)
-    return np.where(excess < _SERIES_BELOW, series, np.log(values) - excess)
+    small = np.minimum(excess, KL_SERIES_BELOW)[..., None]
+    series: Array = (small**KL_SERIES_POWERS / KL_SERIES_POWERS).sum(axis=-1)
+    return np.where(excess < KL_SERIES_BELOW, series, np.log(values) - excess)
 
 
 def best_of_n_chi2(n: ArrayLike) -> Array:
@@ -92,9 +89,9 @@ def n_at_kl(kl: ArrayLike) -> Array:
     if not np.all(values >= 0):
         raise InputError(f"`kl` must be >= 0, got {np.min(values):g}.")
     # Close to the branch point of W, where n = 1, the KL is (n - 1)^2 / 2; Newton's steps restore the digits W loses.
-    by_lambert = -1 / np.real(lambertw(-np.exp(-1 - np.maximum(values, _NEAR_BRANCH))))
-    result: Array = np.where(values < _NEAR_BRANCH, 1 + np.sqrt(2 * values), by_lambert)
-    for _ in range(3):
+    by_lambert = -1 / np.real(lambertw(-np.exp(-1 - np.maximum(values, NEAR_BRANCH_KL))))
+    result: Array = np.where(values < NEAR_BRANCH_KL, 1 + np.sqrt(2 * values), by_lambert)
+    for _ in range(LAMBERT_POLISH):
         slope = (result - 1) / result**2
         gap = best_of_n_kl(result) - values
         result = np.maximum(1.0, result - np.divide(gap, slope, out=np.zeros_like(gap), where=slope > 0))
@@ -122,7 +119,7 @@ def best_of_n_kl_with_ties(probability: ArrayLike, n: ArrayLike) -> Array:
     shape of `n`.
     """
     p = np.asarray(probability, dtype=float)
-    if p.ndim != 1 or np.any(p <= 0) or abs(p.sum() - 1) > 1e-9:
+    if p.ndim != 1 or np.any(p <= 0) or abs(p.sum() - 1) > SUM_TOLERANCE:
         raise InputError("`probability` must be one-dimensional, > 0 and sum to 1.")
     values = _checked(n)[..., None]
     cumulative = np.append(np.cumsum(p)[:-1], 1.0)

@@ -10,6 +10,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from overopt.theory.errors import InputError
+from overopt.theory.numerics import (
+    EXPONENTIAL_INTEGRAL_SERIES_FROM,
+    EXPONENTIAL_INTEGRAL_TERMS,
+    POISSON_NODES,
+    POISSON_SMALL,
+)
 from overopt.theory.world import ExactCurve, World
 
 __all__ = [
@@ -22,9 +28,8 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
-_X, _W = np.polynomial.legendre.leggauss(32)
+_X, _W = np.polynomial.legendre.leggauss(POISSON_NODES)
 _RANK, _WEIGHT = (_X + 1) / 2, _W / 2
-_SMALL = 1.0
 
 
 def _checked(mu: ArrayLike) -> Array:
@@ -46,7 +51,7 @@ def best_of_poisson_log_ratio(log_cdf: Array, log_sf: Array, mu: ArrayLike) -> A
 
 def _small(mu: Array) -> tuple[Array, Array, Array]:
     """KL, chi^2 and win rate by quadrature over the rank, free of cancellation at small mu."""
-    h = _log_ratio(_RANK, 1 - _RANK, np.minimum(mu, _SMALL)[..., None])
+    h = _log_ratio(_RANK, 1 - _RANK, np.minimum(mu, POISSON_SMALL)[..., None])
     ratio = np.exp(h)
     return (ratio * h - np.expm1(h)) @ _WEIGHT, np.expm1(h) ** 2 @ _WEIGHT, (ratio * _RANK) @ _WEIGHT
 
@@ -55,12 +60,12 @@ def _scaled_exponential_integral(x: Array) -> Array:
     """`exp(-x) Ei(x)` for x >= 1."""
     from scipy.special import expi
 
-    moderate = np.minimum(x, 60.0)
+    moderate = np.minimum(x, EXPONENTIAL_INTEGRAL_SERIES_FROM)
     term, series = 1 / x, np.zeros_like(x)
-    for k in range(1, 31):
+    for k in range(1, EXPONENTIAL_INTEGRAL_TERMS + 1):
         series = series + term
         term = term * k / x
-    return np.where(x < 60, np.exp(-moderate) * expi(moderate), series)
+    return np.where(x < EXPONENTIAL_INTEGRAL_SERIES_FROM, np.exp(-moderate) * expi(moderate), series)
 
 
 def best_of_poisson_kl(mu: ArrayLike) -> Array:
@@ -68,23 +73,23 @@ def best_of_poisson_kl(mu: ArrayLike) -> Array:
     from scipy.special import expi
 
     values = _checked(mu)
-    large = np.maximum(values, _SMALL)
+    large = np.maximum(values, POISSON_SMALL)
     integral = _scaled_exponential_integral(1 + large) - np.exp(-1 - large) * expi(1.0)
-    return np.where(values < _SMALL, _small(values)[0], np.log1p(large) - 1 + integral / large)
+    return np.where(values < POISSON_SMALL, _small(values)[0], np.log1p(large) - 1 + integral / large)
 
 
 def best_of_poisson_chi2(mu: ArrayLike) -> Array:
     """`(mu - 1)/2 + (1 - exp(-2 mu)) / (4 mu)`."""
     values = _checked(mu)
-    large = np.maximum(values, _SMALL)
-    return np.where(values < _SMALL, _small(values)[1], (large - 1) / 2 - np.expm1(-2 * large) / (4 * large))
+    large = np.maximum(values, POISSON_SMALL)
+    return np.where(values < POISSON_SMALL, _small(values)[1], (large - 1) / 2 - np.expm1(-2 * large) / (4 * large))
 
 
 def best_of_poisson_win_rate(mu: ArrayLike) -> Array:
     """`1 - 1/mu + (1 - exp(-mu)) / mu^2`."""
     values = _checked(mu)
-    large = np.maximum(values, _SMALL)
-    return np.where(values < _SMALL, _small(values)[2], 1 - 1 / large - np.expm1(-large) / large**2)
+    large = np.maximum(values, POISSON_SMALL)
+    return np.where(values < POISSON_SMALL, _small(values)[2], 1 - 1 / large - np.expm1(-large) / large**2)
 
 
 def best_of_poisson(world: World, mu: ArrayLike) -> ExactCurve:

@@ -13,6 +13,7 @@ from numpy.polynomial import chebyshev
 from numpy.typing import ArrayLike, NDArray
 
 from overopt.theory.errors import InputError
+from overopt.theory.numerics import CHEBYSHEV_POINTS
 
 __all__ = [
     "given_cauchy_noise",
@@ -136,12 +137,11 @@ def given_normal_mixture_noise(
     return result
 
 
-_POINTS = 24
-_CHEBYSHEV = np.cos(np.pi * (np.arange(_POINTS) + 0.5) / _POINTS)
+_CHEBYSHEV = np.cos(np.pi * (np.arange(CHEBYSHEV_POINTS) + 0.5) / CHEBYSHEV_POINTS)
 _SLOPE_AT_CENTRE = (
-    chebyshev.chebval(0.0, chebyshev.chebder(np.eye(_POINTS)))
-    @ (chebyshev.chebvander(_CHEBYSHEV, _POINTS - 1).T * (2 - np.eye(_POINTS)[0])[:, None])
-    / _POINTS
+    chebyshev.chebval(0.0, chebyshev.chebder(np.eye(CHEBYSHEV_POINTS)))
+    @ (chebyshev.chebvander(_CHEBYSHEV, CHEBYSHEV_POINTS - 1).T * (2 - np.eye(CHEBYSHEV_POINTS)[0])[:, None])
+    / CHEBYSHEV_POINTS
 )
 
 

@@ -12,13 +12,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from overopt.theory.errors import InputError
+from overopt.theory.numerics import LARGEST_PRESSURE, TILT_BISECTIONS, TILT_BRACKET_LOGITS
 from overopt.theory.world import ExactCurve, World
 
 __all__ = ["cumulant", "exponential_tilt", "tilt_at_kl", "tilt_at_proxy"]
 
 Array = NDArray[np.float64]
-
-_LARGEST_PRESSURE = 1e8
 
 
 def cumulant(world: World, pressure: ArrayLike) -> Array:
@@ -69,8 +68,8 @@ def _solve(world: World, target: Array, quantity: Callable[[ExactCurve], Array],
     """Tilt at which an increasing quantity takes the values `target`."""
     flat = np.ravel(target)
     low, high = np.zeros_like(flat), np.full_like(flat, np.nan)
-    trial = np.full_like(flat, 1 / np.ptp(world.law.quantile(np.array([-1.0, 1.0]))))
-    for _ in range(60):
+    trial = np.full_like(flat, 1 / np.ptp(world.law.quantile(TILT_BRACKET_LOGITS)))
+    for _ in range(TILT_BISECTIONS):
         value = np.full_like(flat, np.inf)
         exists = np.isfinite(cumulant(world, trial))
         if exists.any():
@@ -78,7 +77,7 @@ def _solve(world: World, target: Array, quantity: Callable[[ExactCurve], Array],
         above = ~(value < flat)
         high, low = np.where(above, trial, high), np.where(above, low, trial)
         unbracketed = np.isnan(high)
-        if np.any(unbracketed & (trial > _LARGEST_PRESSURE)):
+        if np.any(unbracketed & (trial > LARGEST_PRESSURE)):
             raise InputError(f"`{name}` must be reachable by the tilt, got {flat[unbracketed].flat[0]:g}.")
         trial = np.where(unbracketed, 2 * trial, (low + np.where(unbracketed, low, high)) / 2)
     return exponential_tilt(world, low.reshape(np.shape(target)))

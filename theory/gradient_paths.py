@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from overopt.theory.errors import InputError
 from overopt.theory.kl_geometry import kl_divergence, tilted
+from overopt.theory.numerics import FLOW_ATOL, FLOW_RTOL, SUM_TOLERANCE
 
 __all__ = ["GradientPath", "early_kl", "mean_path", "natural_gradient_path", "vanilla_gradient_path"]
 
@@ -36,7 +37,7 @@ def _observed(time: Array, policy: Array, base: Array, reward: Array) -> Gradien
 
 def _checked(base: ArrayLike, reward: ArrayLike, penalty: float) -> tuple[Array, Array]:
     p, r = np.asarray(base, dtype=float), np.asarray(reward, dtype=float)
-    if p.ndim != 1 or p.shape != r.shape or np.any(p <= 0) or abs(p.sum() - 1) > 1e-9:
+    if p.ndim != 1 or p.shape != r.shape or np.any(p <= 0) or abs(p.sum() - 1) > SUM_TOLERANCE:
         raise InputError("`base` must be > 0, sum to 1 and have the shape of `reward`.")
     if not penalty >= 0:
         raise InputError(f"`penalty` must be >= 0, got {penalty:g}.")
@@ -70,12 +71,14 @@ def vanilla_gradient_path(base: ArrayLike, reward: ArrayLike, time: ArrayLike, *
 
     def velocity(_: float, theta: Array) -> Array:
         policy = tilted(p, theta, 1.0)
-        log_ratio = theta - np.log(p @ np.exp(theta - theta.max())) - theta.max()
-        advantage = r - penalty * log_ratio
+        # log(p/base) is theta up to a constant, which the advantage does not see.
+        advantage = r - penalty * theta
         flow: Array = policy * (advantage - policy @ advantage)
         return flow
 
-    solution = solve_ivp(velocity, (0.0, t[-1]), np.zeros_like(p), t_eval=t, method="LSODA", rtol=1e-10, atol=1e-12)
+    solution = solve_ivp(
+        velocity, (0.0, t[-1]), np.zeros_like(p), t_eval=t, method="LSODA", rtol=FLOW_RTOL, atol=FLOW_ATOL
+    )
     policy = np.stack([tilted(p, theta, 1.0) for theta in solution.y.T])
     return _observed(t, policy, p, r)
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from overopt.theory.errors import InputError
+from overopt.theory.numerics import ROOT_XTOL, SUM_TOLERANCE
 
 __all__ = [
     "binarised_tilt",
@@ -25,7 +26,7 @@ Array = NDArray[np.float64]
 
 def _distribution(name: str, p: ArrayLike) -> Array:
     values = np.asarray(p, dtype=float)
-    if np.any(values < 0) or np.any(np.abs(values.sum(axis=-1) - 1) > 1e-9):
+    if np.any(values < 0) or np.any(np.abs(values.sum(axis=-1) - 1) > SUM_TOLERANCE):
         raise InputError(f"`{name}` must be >= 0 and sum to 1.")
     return values
 
@@ -49,7 +50,7 @@ def jensen_shannon(p: ArrayLike, q: ArrayLike) -> Array:
 def fisher_quadratic(p: ArrayLike, direction: ArrayLike) -> Array:
     """`sum_i v_i^2 / (2 p_i)`, half the Fisher metric: `KL(p + t v || p) = t^2` times this, up to t^3 (ledger K47)."""
     base, v = _distribution("p", p), np.asarray(direction, dtype=float)
-    if np.any(np.abs(v.sum(axis=-1)) > 1e-9):
+    if np.any(np.abs(v.sum(axis=-1)) > SUM_TOLERANCE):
         raise InputError("`direction` must sum to 0.")
     result: Array = (v**2 / (2 * base)).sum(axis=-1)
     return result
@@ -98,7 +99,7 @@ def reward_at_kl(base: ArrayLike, reward: ArrayLike, kl: float) -> float:
     high = 1.0
     while spent(high) < 0:
         high *= 2
-    return float(tilted(p, r, brentq(spent, 0.0, high, xtol=1e-14, rtol=1e-14)) @ r)
+    return float(tilted(p, r, brentq(spent, 0.0, high, xtol=ROOT_XTOL, rtol=ROOT_XTOL)) @ r)
 
 
 def binarised_tilt(success: ArrayLike, pressure: ArrayLike) -> tuple[Array, Array]:

@@ -32,17 +32,14 @@ from overopt.theory.world import World
 
 __all__ = ["MechanismRow", "mechanism_table", "standard_worlds"]
 
-SHORT_KL: NDArray[np.float64] = np.geomspace(0.2, 6.0, 12)
-LONG_KL: NDArray[np.float64] = np.geomspace(0.2, 35.0, 12)
-
 
 @dataclass(frozen=True)
 class MechanismRow:
     """One mechanism.
 
     `implied` is the exact law of the tilt and its coefficients, if there is one. `alpha`, `beta` and `r2` belong to the
-    quadratic form fitted to best-of-n at n = 2 .. 1024; `short` and `long` name the better of `bon` and `rl` up to KL 6
-    and 35, for (best-of-n, tilt), with None where the tilt does not exist.
+    quadratic form fitted to best-of-n at n = 2 .. 1024; `short` and `long` name the better of `bon` and `rl` on the
+    shorter and the longer range of KL, for (best-of-n, tilt), with None where the tilt does not exist.
     """
 
     mechanism: str
@@ -54,7 +51,7 @@ class MechanismRow:
     long: tuple[str, str | None]
 
 
-def standard_worlds() -> dict[str, World]:
+def standard_worlds(*, mode_mass: float = 1e-3) -> dict[str, World]:
     """One world per mechanism, over a standard normal proxy or unit-variance independent noise."""
     from scipy import stats
 
@@ -75,7 +72,12 @@ def standard_worlds() -> dict[str, World]:
     }
     worlds = {name: additive_world(stats.norm(), noise) for name, noise in noises.items()}
     worlds |= {name: World(stats.norm(), mechanism) for name, mechanism in mechanisms.items()}
-    return worlds | {"adversarial mode": adversarial_mode(1e-3)}
+    return worlds | {"adversarial mode": adversarial_mode(mode_mass)}
+
+
+def _kl_grid(largest: float, *, smallest: float = 0.2, points: int = 12) -> NDArray[np.float64]:
+    grid: NDArray[np.float64] = np.geomspace(smallest, largest, points)
+    return grid
 
 
 def _preferred(world: World, kl: NDArray[np.float64], *, tilt: bool) -> tuple[str, str | None]:
@@ -83,8 +85,10 @@ def _preferred(world: World, kl: NDArray[np.float64], *, tilt: bool) -> tuple[st
     return reading.preferred("best_of_n"), reading.preferred("tilt") if tilt else None
 
 
-def mechanism_table(worlds: dict[str, World] | None = None) -> list[MechanismRow]:
-    """A row for every world; default `standard_worlds()`."""
+def mechanism_table(
+    worlds: dict[str, World] | None = None, *, short_kl: float = 6.0, long_kl: float = 35.0
+) -> list[MechanismRow]:
+    """A row for every world; default `standard_worlds()`. Preferences are read up to `short_kl` and `long_kl` nats."""
     rows = []
     for name, world in (standard_worlds() if worlds is None else worlds).items():
         tilt = bool(np.isfinite(cumulant(world, 1.0)))
@@ -96,8 +100,8 @@ def mechanism_table(worlds: dict[str, World] | None = None) -> list[MechanismRow
                 alpha=float(fit.coefficients[0]),
                 beta=float(fit.coefficients[1]),
                 r2=float(fit.r2),
-                short=_preferred(world, SHORT_KL, tilt=tilt),
-                long=_preferred(world, LONG_KL, tilt=tilt),
+                short=_preferred(world, _kl_grid(short_kl), tilt=tilt),
+                long=_preferred(world, _kl_grid(long_kl), tilt=tilt),
             )
         )
     return rows

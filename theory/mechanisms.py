@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from overopt.theory.best_of_n import best_of_n
 from overopt.theory.errors import InputError
 from overopt.theory.exponential_tilt import tilt_at_kl
+from overopt.theory.numerics import LARGEST_EXPONENT
 from overopt.theory.scaling_laws import LawFit, fit_law, law_named
 from overopt.theory.world import World
 
@@ -227,7 +228,7 @@ def adversarial_mode(
 
     def gold(u: Array) -> Array:
         log_odds = np.log(mass) - np.log1p(-mass) + mode.logpdf(u) - ordinary.logpdf(u)
-        in_mode = 1 / (1 + np.exp(-np.clip(log_odds, -700, 700)))
+        in_mode = 1 / (1 + np.exp(-np.clip(log_odds, -LARGEST_EXPONENT, LARGEST_EXPONENT)))
         result: Array = (1 - in_mode) * slope * u + in_mode * gold_at_mode
         return result
 

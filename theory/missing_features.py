@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from overopt.theory.errors import InputError
+from overopt.theory.numerics import BUDGET_TOLERANCE
 
 __all__ = ["FeatureBudget", "feature_path"]
 
@@ -85,7 +86,7 @@ def feature_path(problem: FeatureBudget, start: ArrayLike, included: ArrayLike, 
     rises, turns at most once and falls.
     """
     first = np.asarray(start, dtype=float)
-    if np.any(first < problem.floors) or float(problem.costs @ first) > problem.budget * (1 + 1e-12):
+    if np.any(first < problem.floors) or float(problem.costs @ first) > problem.budget * (1 + BUDGET_TOLERANCE):
         raise InputError("`start` must respect the floors and the budget.")
     if steps < 1:
         raise InputError(f"`steps` must be >= 1, got {steps}.")

@@ -15,17 +15,16 @@ import numpy as np
 from numpy.polynomial import legendre
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["ORDER", "Interpolant", "integral_to_right", "panel_nodes", "refine"]
+from overopt.theory.numerics import MAX_DEPTH, MAX_PANELS, NARROWEST_PANEL, ORDER, PANEL_TOLERANCE, TAIL_COEFFICIENTS
+
+__all__ = ["Interpolant", "integral_to_right", "panel_nodes", "refine"]
 
 Array = NDArray[np.float64]
 
-ORDER = 16
 _NODES, _WEIGHTS = legendre.leggauss(ORDER)
 _DEGREE = np.arange(ORDER)
 _VANDERMONDE = legendre.legvander(_NODES, ORDER - 1)
 _COEFFICIENTS = (_DEGREE[:, None] + 0.5) * _VANDERMONDE.T * _WEIGHTS
-_MAX_DEPTH = 48
-_MAX_PANELS = 1000
 
 
 def panel_nodes(edges: Array) -> tuple[Array, Array]:
@@ -36,9 +35,9 @@ def panel_nodes(edges: Array) -> tuple[Array, Array]:
 
 
 def _unresolved(values: Array, floor: ArrayLike) -> Array:
-    """Size of the last two Legendre coefficients relative to the largest value in the panel; shape (panels,)."""
+    """Size of the last Legendre coefficients relative to the largest value in the panel; shape (panels,)."""
     size = np.maximum(np.abs(values).max(axis=-1), np.asarray(floor, dtype=float)[..., None])
-    tail = np.abs(values @ _COEFFICIENTS[-2:].T).max(axis=-1)
+    tail = np.abs(values @ _COEFFICIENTS[-TAIL_COEFFICIENTS:].T).max(axis=-1)
     relative: Array = np.divide(tail, size, out=np.zeros_like(size), where=size > 0).max(axis=0)
     return relative
 
@@ -47,7 +46,7 @@ def refine(
     function: Callable[[Array], Array],
     edges: Array,
     *,
-    tolerance: float = 1e-13,
+    tolerance: float = PANEL_TOLERANCE,
     importance: Callable[[Array], Array] | None = None,
     floor: ArrayLike = 0.0,
 ) -> tuple[Array, Array]:
@@ -69,15 +68,15 @@ def refine(
     share = np.ones_like(left)
     done_left: list[Array] = []
     done_values: list[Array] = []
-    for _ in range(_MAX_DEPTH):
+    for _ in range(MAX_DEPTH):
         half, middle = (right - left) / 2, (right + left) / 2
         points = middle[:, None] + half[:, None] * _NODES
         values = function(points.ravel())
         values = values.reshape(values.shape[0], *points.shape)
         weight = share if importance is None else share * importance(middle)
-        splittable = half > 8 * np.spacing(np.abs(middle))
+        splittable = half > NARROWEST_PANEL * np.spacing(np.abs(middle))
         bad = (_unresolved(values, floor) * weight > tolerance) & splittable
-        if np.count_nonzero(bad) > _MAX_PANELS:
+        if np.count_nonzero(bad) > MAX_PANELS:
             bad[:] = False
         done_left.append(left[~bad])
         done_values.append(values[:, ~bad])

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from overopt.theory.errors import InputError
+from overopt.theory.numerics import ROOT_TOLERANCES, SUM_DISTANCE
 
 __all__ = [
     "ContinuousLaw",
@@ -26,9 +27,6 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
-
-# scipy.stats inverts tails down to about 1e-200 reliably; log-odds of 350 are ranks of 1 - 1e-152.
-MAX_LOGIT = 350.0
 
 
 def log_cdf_of_logit(logit: ArrayLike) -> Array:
@@ -107,7 +105,7 @@ class Mixture:
             raise InputError(
                 f"`weights` must have one entry per component, got {len(self.weights)} for {len(self.components)}."
             )
-        if min(self.weights) <= 0 or abs(sum(self.weights) - 1) > 1e-12:
+        if min(self.weights) <= 0 or abs(sum(self.weights) - 1) > SUM_DISTANCE:
             raise InputError(f"`weights` must be > 0 and sum to 1, got {self.weights}.")
 
     def _mix(self, log_values: list[Array]) -> Array:
@@ -142,7 +140,7 @@ class Mixture:
                 lambda u, target: self.logit(u) - target,
                 (low, high),
                 args=(z,),
-                tolerances={"xrtol": 1e-15, "xatol": 0.0, "fatol": 0.0, "frtol": 0.0},
+                tolerances=ROOT_TOLERANCES,
             )
         value: Array = np.where(low == high, low, found.x)
         return value

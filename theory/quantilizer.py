@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from overopt.theory.errors import InputError
-from overopt.theory.panels import ORDER, Interpolant, panel_nodes
+from overopt.theory.numerics import ORDER, QUANTILIZER_PIECES
+from overopt.theory.panels import Interpolant, panel_nodes
 from overopt.theory.proxy_law import log_cdf_of_logit, log_sf_of_logit
 from overopt.theory.world import ExactCurve, World
 
@@ -20,7 +21,6 @@ __all__ = ["quantilizer", "quantilizer_chi2", "quantilizer_kl", "quantilizer_win
 
 Array = NDArray[np.float64]
 
-_PIECES = (0.0, 0.03, 0.1, 0.25, 0.5, 1.0)
 _UNIT_NODES, _UNIT_WEIGHTS = (column[0] for column in panel_nodes(np.array([0.0, 1.0])))
 
 
@@ -70,9 +70,8 @@ def top_expectation(world: World, values: Array, log_q: ArrayLike) -> Array:
     interpolant = Interpolant(grid.edges, panels)
     panel, _ = interpolant.locate(cut)
     right = grid.edges[panel + 1]
-    # The integrand falls by many orders across a wide panel: pieces that widen to the right keep its left end exact.
     partial = np.zeros_like(cut)
-    for start, stop in pairwise(_PIECES):
+    for start, stop in pairwise(QUANTILIZER_PIECES):
         width = (right - cut) * (stop - start)
         nodes = (cut + (right - cut) * start)[:, None] + width[:, None] * _UNIT_NODES
         density = np.exp(log_cdf_of_logit(nodes) + log_sf_of_logit(nodes))

@@ -15,8 +15,16 @@ from numpy.typing import ArrayLike, NDArray
 from overopt.theory.additive import Convolution
 from overopt.theory.errors import InputError
 from overopt.theory.exponential_tilt import exponential_tilt
+from overopt.theory.numerics import (
+    BOUNDED_TOLERANCE,
+    CONCAVITY_LOGITS,
+    CONCAVITY_TOLERANCE,
+    FLAT_TAIL,
+    MAX_LOGIT,
+    TAIL_LOGITS,
+)
 from overopt.theory.panels import panel_nodes
-from overopt.theory.proxy_law import MAX_LOGIT, density_law
+from overopt.theory.proxy_law import density_law
 from overopt.theory.world import World
 
 __all__ = [
@@ -86,24 +94,20 @@ def best_of_n_gold_from_density(convolution: Convolution, n: ArrayLike, *, gold_
     return result
 
 
-_FAR = np.array([0.25, 0.5, 1.0]) * MAX_LOGIT
-_FLAT = 0.02
-
-
 def tail_rate(law: Any) -> float:
     """Exponential rate of the upper tail, `lim -log P(Z > z) / z`: 0 if heavier, `inf` if lighter than exponential.
 
     Read off the quantile function between tail probabilities e^-87 and e^-350, where `du/dz` is constant for an
     exponential tail; its correction, of order 1/z as for a gamma law, is extrapolated away.
     """
-    u = density_law(law).quantile(_FAR)
+    u = density_law(law).quantile(TAIL_LOGITS)
     if not np.all(np.isfinite(u)):
         return 0.0
-    early, late = np.diff(u) / np.diff(_FAR)
+    early, late = np.diff(u) / np.diff(TAIL_LOGITS)
     if late <= 0:
         return float("inf")
     growth = np.log2(early / late)
-    if abs(growth) < _FLAT:
+    if abs(growth) < FLAT_TAIL:
         return float(1 / (2 * late - early))
     return float("inf") if growth > 0 else 0.0
 
@@ -123,8 +127,8 @@ def far_limit(gold: Any, noise: Any) -> float:
 
 
 def _is_bounded(law: Any) -> bool:
-    u = density_law(law).quantile(_FAR)
-    return bool(u[2] - u[1] <= 1e-9 * max(1.0, abs(u[2])))
+    u = density_law(law).quantile(TAIL_LOGITS)
+    return bool(u[2] - u[1] <= BOUNDED_TOLERANCE * max(1.0, abs(u[2])))
 
 
 def is_log_concave(law: Any) -> bool:
@@ -133,8 +137,8 @@ def is_log_concave(law: Any) -> bool:
     Exactly the noise laws under which `E[X | X + Z = s]` increases in s for every X (Efron 1965; ledger K15).
     """
     continuous = density_law(law)
-    edges = continuous.quantile(np.linspace(-20.0, 20.0, 41))
+    edges = continuous.quantile(CONCAVITY_LOGITS)
     points = panel_nodes(edges)[0].ravel()
     log_density = continuous.log_density(points)
     slopes = np.diff(log_density) / np.diff(points)
-    return bool(np.all(np.diff(slopes) <= 1e-6 * (1 + np.abs(slopes[1:]))))
+    return bool(np.all(np.diff(slopes) <= CONCAVITY_TOLERANCE * (1 + np.abs(slopes[1:]))))

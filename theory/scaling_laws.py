@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from overopt.theory.errors import InputError
+from overopt.theory.numerics import GOLD_BISECTIONS, GOLD_TOLERANCE, MAX_DOUBLINGS, SHAPE_GRID, SHAPE_STEPS
 
 __all__ = [
     "LAWS",
@@ -244,10 +245,6 @@ class LawFit:
 
 
 _GOLDEN = (np.sqrt(5) - 1) / 2
-_SHAPE_GRID = 61
-_SHAPE_STEPS = 40
-_DOUBLINGS = 200
-_BISECTIONS = 200
 
 
 def fit_law(law: ScalingLaw, d: ArrayLike, gold: ArrayLike, weights: ArrayLike | None = None) -> LawFit:
@@ -295,11 +292,11 @@ def _best_shape(
     solve: Callable[[Array], tuple[Array, Array]], bounds: tuple[float, float], batch: tuple[int, ...]
 ) -> Array:
     """Shape parameter of least residual, per curve: best point of a geometric grid, then golden section around it."""
-    grid = np.geomspace(*bounds, _SHAPE_GRID)
+    grid = np.geomspace(*bounds, SHAPE_GRID)
     residuals = np.stack([solve(np.full(batch, shape))[1] for shape in grid])
     best = residuals.argmin(axis=0)
-    low, high = np.log(grid[np.maximum(best - 1, 0)]), np.log(grid[np.minimum(best + 1, _SHAPE_GRID - 1)])
-    for _ in range(_SHAPE_STEPS):
+    low, high = np.log(grid[np.maximum(best - 1, 0)]), np.log(grid[np.minimum(best + 1, SHAPE_GRID - 1)])
+    for _ in range(SHAPE_STEPS):
         inner_low, inner_high = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
         left = solve(np.exp(inner_low))[1] < solve(np.exp(inner_high))[1]
         low, high = np.where(left, low, inner_low), np.where(left, inner_high, high)
@@ -314,15 +311,15 @@ def d_at_gold(law: ScalingLaw, level: ArrayLike, *coefficients: ArrayLike) -> Ar
     reachable = (target >= 0) & (target <= peak.gold)
     high = np.where(np.isfinite(peak.d), peak.d, 1.0)
     with np.errstate(over="ignore", invalid="ignore"):
-        for _ in range(_DOUBLINGS):
+        for _ in range(MAX_DOUBLINGS):
             short = reachable & ~np.isfinite(peak.d) & (law.gold(high, *values) < target)
             if not short.any():
                 break
             high = np.where(short, 2 * high, high)
     low = np.zeros_like(high)
-    for _ in range(_BISECTIONS):
+    for _ in range(GOLD_BISECTIONS):
         middle = (low + high) / 2
         below = law.gold(middle, *values) < target
         low, high = np.where(below, middle, low), np.where(below, high, middle)
-    reached = reachable & (law.gold(high, *values) >= target * (1 - 1e-9))
+    reached = reachable & (law.gold(high, *values) >= target * (1 - GOLD_TOLERANCE))
     return np.where(reached, np.where(target == 0, 0.0, high), np.nan)

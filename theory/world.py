@@ -14,26 +14,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from overopt.theory.panels import ORDER, panel_nodes, refine
-from overopt.theory.proxy_law import MAX_LOGIT, ProxyLaw, log_cdf_of_logit, log_sf_of_logit, proxy_law
+from overopt.theory.numerics import BULK_LOGITS, LARGEST_VALUE, MAX_LOG_N, ORDER, RANK_EDGES, SLOWEST_DECAY, VALUE_FLOOR
+from overopt.theory.panels import panel_nodes, refine
+from overopt.theory.proxy_law import ProxyLaw, log_cdf_of_logit, log_sf_of_logit, proxy_law
 
-__all__ = ["RANK_EDGES", "ExactCurve", "RankGrid", "World", "rank_importance"]
+__all__ = ["ExactCurve", "RankGrid", "World", "rank_importance"]
 
 Array = NDArray[np.float64]
-
-# Winners of best-of-e^40 sit at log-odds 40 +- a few; beyond 46 every integrand is a slowly varying exponential.
-_TAIL_EDGES = np.array([46, 50, 56, 64, 76, 92, 116, 148, 196, 260, MAX_LOGIT])
-RANK_EDGES = np.concatenate([-_TAIL_EDGES[:0:-1], np.arange(-46.0, 47.0, 2.0), _TAIL_EDGES[1:]])
-_MAX_LOG_N = 46.0
-_BULK = np.linspace(-10.0, 10.0, 21)
-_NOISE_FLOOR = 1e-2
-_LARGEST_VALUE = 1e100
-_SLOWEST_DECAY = 1e-6
 
 
 def rank_importance(logit: Array) -> Array:
     """Largest mass, up to a constant, that best-of-n with n <= e^40 gives to a unit interval at `logit`."""
-    weight: Array = np.exp(np.minimum(0.0, np.minimum(logit, _MAX_LOG_N - logit)))
+    weight: Array = np.exp(np.minimum(0.0, np.minimum(logit, MAX_LOG_N - logit)))
     return weight
 
 
@@ -107,9 +99,9 @@ class World:
             return np.stack([u, np.broadcast_to(np.asarray(self.gold(u), dtype=float), u.shape)])
 
         ends = np.abs(self.law.quantile(RANK_EDGES))
-        usable = RANK_EDGES[(ends < _LARGEST_VALUE) | (np.abs(RANK_EDGES) < 46.0)]
-        noise_floor = _NOISE_FLOOR * np.abs(values(_BULK)).max(axis=1)
-        edges, (u, m) = refine(values, usable, importance=rank_importance, floor=noise_floor)
+        usable = RANK_EDGES[(ends < LARGEST_VALUE) | (np.abs(RANK_EDGES) < MAX_LOG_N)]
+        value_floor = VALUE_FLOOR * np.abs(values(BULK_LOGITS)).max(axis=1)
+        edges, (u, m) = refine(values, usable, importance=rank_importance, floor=value_floor)
         logit, weight = panel_nodes(edges)
         log_cdf, log_sf = log_cdf_of_logit(logit), log_sf_of_logit(logit)
         return RankGrid(
@@ -159,7 +151,7 @@ class World:
             if abs(geometric - middle) < abs(first + (last - first) * share - middle):
                 slope, log_slope = 0.0, np.log(last / first) / reach
         decay = 1 - growth - log_slope
-        exists = decay > _SLOWEST_DECAY
+        exists = decay > SLOWEST_DECAY
         log_size = log_ratio[..., panel][..., -1] - depth[-1] - decay * rest
         with np.errstate(over="ignore"):
             size = np.exp(log_size) / np.where(exists, decay, 1.0)

@@ -7,7 +7,6 @@ disagreement ends it. A mutant that runs out of its time counts as caught: someb
 
 from __future__ import annotations
 
-import ast
 import importlib
 import importlib.util
 import json
@@ -17,24 +16,29 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
-from time import process_time
-from types import CodeType, FrameType, ModuleType
+from time import monotonic, process_time
+from types import FrameType, ModuleType
 from typing import Any
 
 import numpy as np
 
+from overopt.bridges.validation.mutants import (
+    KINDS,
+    Kind,
+    Mutant,
+    compiled,
+    formula_modules,
+    mutants,
+    stratified,
+    theory_folder,
+    unmatched,
+)
 from overopt.theory.errors import InputError
 
-__all__ = ["Mutant", "MutationStudy", "Outcome", "formula_modules", "mutants", "mutation_study"]
+__all__ = ["MutationStudy", "Outcome", "Share", "mutation_study", "study_from_record", "study_record"]
 
-_OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
-    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.Pow: ast.Mult,
-    ast.MatMult: ast.Mult, ast.FloorDiv: ast.Mult, ast.Mod: ast.Mult,
-}  # fmt: skip
-_SIGNS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.Pow: "**", ast.MatMult: "@", ast.FloorDiv: "//",
-          ast.Mod: "%"}  # fmt: skip
 # Libraries that every mutant needs: imported once, before the forks.
 _SHARED = (
     "scipy.stats",
@@ -46,20 +50,6 @@ _SHARED = (
     "mpmath",
 )
 _PYTEST = ("-q", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning")
-_NOT_FORMULAS = {"__init__", "errors"}
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """One change to one formula file."""
-
-    module: str
-    line: int
-    change: str
-    node: int
-    """Position of the changed node in ``ast.walk`` order."""
-    function: tuple[int, int]
-    """First and last line of the innermost function around it; the whole file for a constant outside of any."""
 
 
 @dataclass(frozen=True)
@@ -68,118 +58,46 @@ class Outcome:
 
     mutant: Mutant
     result: str
-    """"ledger", "test", "import", "time" or "survived"."""
+    """"ledger", "test", "import", "time", "survived", or "equivalent" for one that was not judged."""
     by: str = ""
 
     @property
     def caught(self) -> bool:
         """Whether anything noticed."""
-        return self.result != "survived"
+        return self.result not in ("survived", "equivalent")
+
+
+@dataclass(frozen=True)
+class Share:
+    """Mutants of one kind: how many there are, how many were sampled, how many of those were caught."""
+
+    mutants: int
+    sampled: int
+    caught: int
+
+    @property
+    def caught_share(self) -> float:
+        """``caught / sampled``."""
+        return self.caught / self.sampled if self.sampled else float("nan")
 
 
 @dataclass(frozen=True)
 class MutationStudy:
-    """Outcomes of a random sample of all mutants."""
+    """Outcomes of a random sample of all mutants, stratified by file."""
 
-    mutants: int
-    """How many there are."""
+    mutants: dict[Kind, int]
+    """How many there are of each kind."""
     outcomes: tuple[Outcome, ...]
 
-    @property
-    def share_caught(self) -> float:
-        """Share of the sampled mutants that something noticed."""
-        return float(np.mean([outcome.caught for outcome in self.outcomes]))
+    def share(self, kind: Kind) -> Share:
+        """Sampled and caught mutants of one kind."""
+        judged = [outcome for outcome in self.outcomes if outcome.mutant.kind == kind]
+        return Share(self.mutants[kind], len(judged), sum(outcome.caught for outcome in judged))
 
-    def survivors(self) -> list[Outcome]:
-        """Mutants that nothing noticed, in order of file and line."""
-        return sorted((o for o in self.outcomes if not o.caught), key=lambda o: (o.mutant.module, o.mutant.line))
-
-
-def formula_modules() -> tuple[str, ...]:
-    """Names of the formula files of ``overopt.theory``."""
-    return tuple(sorted(path.stem for path in _theory().glob("*.py") if path.stem not in _NOT_FORMULAS))
-
-
-def _theory() -> Path:
-    spec = importlib.util.find_spec("overopt.theory")
-    assert spec is not None
-    assert spec.origin is not None
-    return Path(spec.origin).parent
-
-
-@cache
-def _source(module: str) -> str:
-    """The file as the study first saw it: an edit in the middle would otherwise move the nodes."""
-    return (_theory() / f"{module}.py").read_text(encoding="utf-8")
-
-
-def mutants(module: str) -> list[Mutant]:
-    """Every arithmetic operator and every number of a formula file, changed once.
-
-    Left alone: annotations, strings, and what stands in a ``raise``.
-    """
-    if not (_theory() / f"{module}.py").is_file():
-        raise InputError(f"`module` must be one of {', '.join(formula_modules())}, got '{module}'.")
-    tree = ast.parse(_source(module))
-    spared = {id(inner) for node in ast.walk(tree) for part in _spared(node) for inner in ast.walk(part)}
-    functions = [
-        (min([node.lineno, *(d.lineno for d in node.decorator_list)]), node.end_lineno or node.lineno)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef)
-    ]
-    last = len(_source(module).splitlines())
-    found = []
-    for position, node in enumerate(ast.walk(tree)):
-        change = _change(node)
-        if change is None or id(node) in spared:
-            continue
-        line = int(getattr(node, "lineno", 0))
-        around = [span for span in functions if span[0] <= line <= span[1]]
-        function = min(around, key=lambda span: span[1] - span[0]) if around else (1, last)
-        found.append(Mutant(module, line, change, position, function))
-    return found
-
-
-def _spared(node: ast.AST) -> Iterator[ast.AST]:
-    match node:
-        case ast.Raise():
-            yield node
-        case ast.AnnAssign():
-            yield node.annotation
-        case ast.arg() if node.annotation is not None:
-            yield node.annotation
-        case ast.FunctionDef() if node.returns is not None:
-            yield node.returns
-
-
-def _change(node: ast.AST) -> str | None:
-    match node:
-        case ast.BinOp() | ast.AugAssign() if type(node.op) in _OPERATORS:
-            return f"{_SIGNS[type(node.op)]} becomes {_SIGNS[_OPERATORS[type(node.op)]]}"
-        case ast.UnaryOp(op=ast.USub()):
-            return "unary - dropped"
-        case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
-            return f"{value} becomes {_other(value)}"
-    return None
-
-
-def _other(value: float) -> float:
-    return value + 1 if isinstance(value, int) or value == 0 else 1.5 * value
-
-
-def _compiled(mutant: Mutant) -> CodeType:
-    tree = ast.parse(_source(mutant.module))
-    for position, node in enumerate(ast.walk(tree)):
-        if position != mutant.node:
-            continue
-        match node:
-            case ast.BinOp() | ast.AugAssign():
-                node.op = _OPERATORS[type(node.op)]()
-            case ast.UnaryOp():
-                node.op = ast.UAdd()
-            case ast.Constant(value=int() | float() as value):
-                node.value = _other(value)
-    return compile(tree, str(_theory() / f"{mutant.module}.py"), "exec")
+    def survivors(self, kind: Kind) -> list[Outcome]:
+        """Mutants of one kind that nothing noticed, in order of file and line."""
+        found = [o for o in self.outcomes if not o.caught and o.mutant.kind == kind]
+        return sorted(found, key=lambda o: (o.mutant.module, o.mutant.line, o.mutant.node))
 
 
 class _Broken:
@@ -187,7 +105,7 @@ class _Broken:
 
     def __init__(self, mutant: Mutant) -> None:
         self.name = f"overopt.theory.{mutant.module}"
-        self.code = _compiled(mutant)
+        self.code = compiled(mutant)
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> Any:
         return importlib.util.spec_from_loader(name, self) if name == self.name else None  # type: ignore[arg-type]
@@ -234,7 +152,7 @@ class _Calls:
     """Which functions of the formula files a piece of code calls: first line of every code object, by module."""
 
     def __init__(self) -> None:
-        self.folder = str(_theory())
+        self.folder = str(theory_folder())
         self.seen: dict[str, set[int]] = {}
 
     def __call__(self, frame: FrameType, event: str, argument: object) -> None:
@@ -321,9 +239,11 @@ def mutation_study(
     modules: Sequence[str] = (),
     seconds: float = 60.0,
     most_tests: int = 25,
-    on_outcome: Callable[[Outcome], object] | None = None,
+    minutes: float | None = None,
+    earlier: Sequence[Outcome] = (),
+    on_outcome: Callable[[MutationStudy], object] | None = None,
 ) -> MutationStudy:
-    """Judge a random sample of the mutants of the formula files.
+    """Judge a random sample of the mutants of the formula files, every file in proportion to its mutants.
 
     Parameters
     ----------
@@ -335,40 +255,90 @@ def mutation_study(
         Processor time of one mutant.
     most_tests
         At most so many tests, the fastest that call the function, are run on a mutant that the ledger missed.
+    minutes
+        No mutant is begun after so many minutes; the sample is then as far as it came.
+    earlier
+        Outcomes of an interrupted study from the same generator and the same files, which it continues.
     on_outcome
-        Called after each mutant: a progress display.
+        Called with the study so far after each mutant: a progress display, a store.
     """
-    everything = [mutant for module in (modules or formula_modules()) for mutant in mutants(module)]
-    count = len(everything) if sample is None else min(sample, len(everything))
+    if gone := unmatched():
+        raise InputError(f"explained_mutants: {gone[0].module}.py has no line '{gone[0].line}' ({gone[0].change}).")
+    order = stratified(rng, [mutants(module) for module in (modules or formula_modules())])
+    count = len(order) if sample is None else min(sample, len(order))
     if count < 1:
         raise InputError(f"`sample` must be >= 1, got {sample}.")
-    for library in _SHARED:
-        importlib.import_module(library)
-    root = _theory().parent
-    tests = root / "tests" / "theory"
-    calls = _forked(_ledger_calls, 300.0)
-    test_calls = _forked(lambda: _test_calls(tests), 600.0) if tests.is_dir() else {}
-    if calls is None or test_calls is None:
-        raise InputError("the unbroken ledger or its tests did not finish; run `overopt claims` first.")
-    outcomes = []
-    for index in sorted(rng.choice(len(everything), size=count, replace=False)):
-        mutant = everything[int(index)]
-        chosen = _relevant(calls, mutant), _relevant(test_calls, mutant)[:most_tests]
-        answer = _forked(partial(_judge, mutant, *chosen, root), seconds)
-        result, by = answer or ("time", "")
-        outcomes.append(Outcome(mutant, result, by))
+    kinds = {kind: sum(mutant.kind == kind for mutant in order) for kind in KINDS}
+    outcomes = list(earlier)
+    if [outcome.mutant for outcome in outcomes] != order[: len(outcomes)]:
+        raise InputError("the stored study judged other files or used another seed; give another `--out`.")
+    stop = float("inf") if minutes is None else monotonic() + 60 * minutes
+    judge = _Judge(seconds, most_tests) if len(outcomes) < count and monotonic() < stop else None
+    for mutant in order[len(outcomes) : count]:
+        if judge is None or monotonic() >= stop:
+            break
+        outcomes.append(judge(mutant))
         if on_outcome is not None:
-            on_outcome(outcomes[-1])
-    return MutationStudy(len(everything), tuple(outcomes))
+            on_outcome(MutationStudy(kinds, tuple(outcomes)))
+    return MutationStudy(kinds, tuple(outcomes))
+
+
+class _Judge:
+    """Knows which entries and tests call which function, and runs them on a mutant."""
+
+    def __init__(self, seconds: float, most_tests: int) -> None:
+        self.seconds, self.most_tests = seconds, most_tests
+        for library in _SHARED:
+            importlib.import_module(library)
+        self.root = theory_folder().resolve().parent
+        tests = self.root / "tests" / "theory"
+        self.entries = _forked(_ledger_calls, 300.0)
+        self.tests = _forked(lambda: _test_calls(tests), 600.0) if tests.is_dir() else {}
+        if self.entries is None or self.tests is None:
+            raise InputError("the unbroken ledger or its tests did not finish; run `overopt claims` first.")
+
+    def __call__(self, mutant: Mutant) -> Outcome:
+        if mutant.kind == "equivalent":
+            return Outcome(mutant, "equivalent")
+        chosen = _relevant(self.entries, mutant), _relevant(self.tests, mutant)[: self.most_tests]
+        answer = _forked(partial(_judge, mutant, *chosen, self.root), self.seconds)
+        result, by = answer or ("time", "")
+        return Outcome(mutant, result, by)
 
 
 def study_record(study: MutationStudy) -> dict[str, Any]:
-    """The study as plain data: counts by outcome, share caught, survivors."""
-    results = [outcome.result for outcome in study.outcomes]
+    """The study as plain data: shares by kind, survivors, and every outcome, which :func:`study_from_record` reads."""
     return {
-        "mutants": study.mutants,
-        "sampled": len(results),
-        "share_caught": study.share_caught,
-        "outcomes": {name: results.count(name) for name in sorted(set(results))},
-        "survivors": [asdict(outcome.mutant) for outcome in study.survivors()],
+        "kinds": {
+            kind: {**asdict(share), "caught_share": share.caught_share if share.sampled else None}
+            for kind in KINDS
+            for share in (study.share(kind),)
+        },
+        "survivors": {kind: [_described(outcome.mutant) for outcome in study.survivors(kind)] for kind in KINDS},
+        "outcomes": [[o.mutant.module, o.mutant.line, o.mutant.node, o.result, o.by] for o in study.outcomes],
     }
+
+
+def _described(mutant: Mutant) -> dict[str, Any]:
+    return {
+        "file": f"{mutant.module}.py", "line": mutant.line, "text": mutant.text, "change": mutant.change,
+        "reason": mutant.reason,
+    }  # fmt: skip
+
+
+def study_from_record(record: dict[str, Any]) -> tuple[Outcome, ...]:
+    """Outcomes of a stored study, for ``earlier``.
+
+    Raises
+    ------
+    InputError
+        If a mutant of the record is not a mutant of the formula files as they are.
+    """
+    known = {module: {mutant.node: mutant for mutant in mutants(module)} for module in formula_modules()}
+    outcomes = []
+    for module, line, node, result, by in record["outcomes"]:
+        mutant = known.get(module, {}).get(node)
+        if mutant is None or mutant.line != line:
+            raise InputError(f"the stored study judged another {module}.py (line {line}); give another `--out`.")
+        outcomes.append(Outcome(mutant, result, by))
+    return tuple(outcomes)

@@ -32,6 +32,10 @@ class ValidateOptions:
     """Only cells whose name starts with one of these."""
     mutants: int | None = None
     """Study mutation: how many broken formulas to draw (default: every one)."""
+    minutes: float | None = None
+    """Study mutation: begin no further broken formula after so many minutes; the same command continues later."""
+    doc: Path | None = None
+    """Study mutation: also write the account as Markdown here."""
     processes: int = 1
     """Worker processes. The result does not depend on their number."""
     out: Path = Path("runs/validation")
@@ -53,11 +57,13 @@ def main(argv: Sequence[str]) -> int:
     if options.study == "claims":
         from overopt.reports.commands.validate_theory import validate_claims
 
-        return validate_claims(options.json)
+        return validate_claims(options.out, options.json)
     if options.study == "mutation":
         from overopt.reports.commands.validate_theory import validate_mutation
 
-        return validate_mutation(options.mutants, options.seed, options.out, options.json)
+        return validate_mutation(
+            options.mutants, options.seed, options.out, options.json, minutes=options.minutes, doc=options.doc
+        )
     from overopt.bridges.validation.study import STUDIES, run_cell
 
     if options.study != "all" and options.study not in STUDIES:

@@ -23,7 +23,7 @@ from typing import Any
 
 from overopt.theory.errors import InputError
 
-__all__ = ["RunDirectory", "fingerprint", "link_stage", "write_json_atomically"]
+__all__ = ["RunDirectory", "fingerprint", "link_stage", "write_json_atomically", "write_text_atomically"]
 
 MANIFEST = "manifest.json"
 READ_ONLY = 0o444
@@ -47,12 +47,17 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
-def write_json_atomically(path: Path, value: Any) -> None:
-    """Write JSON under a temporary name, flush it, and rename it into place."""
+def write_text_atomically(path: Path, text: str) -> None:
+    """Write text under a temporary name, flush it, and rename it into place."""
     temporary = path.with_name(f".{path.name}.partial")
-    temporary.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    temporary.write_text(text, encoding="utf-8")
     _sync(temporary)
     temporary.replace(path)
+
+
+def write_json_atomically(path: Path, value: Any) -> None:
+    """Write JSON as :func:`write_text_atomically` does."""
+    write_text_atomically(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
 
 
 def link_stage(source: Path, target: Path) -> None:
@@ -138,6 +143,10 @@ class RunDirectory:
         if not (self.path / "config.json").exists():
             write_json_atomically(self.path / "provenance.json", dict(provenance))
             write_json_atomically(self.path / "config.json", {"given": dict(given), "in_force": dict(config)})
+
+    def provenance(self) -> dict[str, str]:
+        """What :meth:`record` was told of where the run comes from."""
+        return dict(json.loads((self.path / "provenance.json").read_text(encoding="utf-8")))
 
     def inputs_of(self, stage: str) -> str | None:
         """The input fingerprint of a finished stage, or None where it is absent or half-written."""

@@ -13,6 +13,7 @@ import shutil
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from typing import Any
 from overopt.bridges.run_directory import RunDirectory, fingerprint, link_stage, write_json_atomically
 from overopt.theory.errors import InputError
 
-__all__ = ["TaskStore", "package_versions"]
+__all__ = ["TaskStore", "code_fingerprint", "package_versions"]
 
 PACKAGES = ("overopt", "numpy", "torch", "transformers", "trl", "tokenizers")
 ORIGIN = "origin.json"
@@ -35,6 +36,13 @@ def package_versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return versions
+
+
+@cache
+def code_fingerprint(*folders: Path) -> str:
+    """The hash of every Python file directly in these folders: other code, other results."""
+    files = sorted(file for folder in folders for file in folder.glob("*.py"))
+    return fingerprint([[f"{file.parent.name}/{file.name}", file.read_text(encoding="utf-8")] for file in files])
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ __all__ = [
     "Progress",
     "RemoteTraceback",
     "WorkerProcesses",
+    "answer",
 ]
 
 MAX_RETRIES = 3
@@ -107,6 +108,14 @@ def _portable(error: Exception) -> Exception:
     return error
 
 
+def answer(call: Call, advance: Advance) -> tuple[Any, ...]:
+    """Run ``call``: ("done", value) or ("failed", exception, traceback), ready to be sent to another process."""
+    try:
+        return "done", call(advance)
+    except Exception as error:
+        return "failed", _portable(error), traceback.format_exc()
+
+
 def _serve(pipe: Connection, parent: int, prepare: Callable[[], None] | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
 
@@ -131,12 +140,7 @@ def _serve(pipe: Connection, parent: int, prepare: Callable[[], None] | None) ->
             done += units
             pipe.send(("progress", done))
 
-        try:
-            value = call(advance)
-        except Exception as error:
-            pipe.send(("failed", _portable(error), traceback.format_exc()))
-        else:
-            pipe.send(("done", value))
+        pipe.send(answer(call, advance))
 
 
 @dataclass

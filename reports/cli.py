@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -19,6 +20,7 @@ COMMANDS: dict[str, str] = {
     "fit": "alpha, beta and peak of a gold curve, with rivals and held-out error",
     "toy": "a toy world under chosen optimizers: curve, exact decomposition, chart",
     "claims": "the theory ledger: proved, tested or refuted",
+    "sweep": "a grid of runs on this machine or on a Ray cluster, resumed after any stop",
     "report": "one self-contained HTML page from run directories",
     "validate": "the statistical validation that is too slow for the test suite",
 }
@@ -61,13 +63,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of a pipe left: point stdout at nothing so that the interpreter's final flush stays quiet.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            return _bug()
+        print(f"overopt: no space left on the disk ({error.filename}); free some and repeat.", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("overopt: interrupted; the same command resumes.", file=sys.stderr)
         return 130
     except Exception:
-        traceback.print_exc()
-        print("overopt: this is a bug; please report it with the lines above.", file=sys.stderr)
-        return 1
+        return _bug()
+
+
+def _bug() -> int:
+    traceback.print_exc()
+    print("overopt: this is a bug; please report it with the lines above.", file=sys.stderr)
+    return 1
 
 
 def _one_line(text: str) -> str:

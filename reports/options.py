@@ -21,7 +21,13 @@ _BORDER = "│╭╮╰╯ "
 
 
 def parse_options(
-    options: type[Options], argv: Sequence[str], *, prog: str, description: str, config: tuple[Any, ...] = ()
+    options: type[Options],
+    argv: Sequence[str],
+    *,
+    prog: str,
+    description: str,
+    config: tuple[Any, ...] = (),
+    repeatable: tuple[str, ...] = (),
 ) -> Options:
     """Parse ``argv`` into the frozen dataclass ``options``.
 
@@ -35,6 +41,8 @@ def parse_options(
         Shown by ``--help``.
     config
         Further ``tyro.conf`` markers.
+    repeatable
+        Options that may be given several times.
 
     Raises
     ------
@@ -50,7 +58,7 @@ def parse_options(
             break
         if argument.startswith("--"):
             name = argument.split("=", 1)[0].replace("_", "-")
-            if name in seen:
+            if name in seen and name not in repeatable:
                 raise InputError(f"{prog}: option '{name}' is given twice; give it once (lists take several values).")
             seen.add(name)
     captured = io.StringIO()

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from overopt.bridges.decomposition.flat import sum_by
 
-__all__ = ["LocalLinear", "Support", "shrunken_slopes"]
+__all__ = ["LocalLinear", "Support"]
 
 Array = NDArray[np.float64]
 
@@ -119,33 +119,3 @@ class LocalLinear:
         constant = (mass * self.level) @ self.kernel
         linear = (mass * self.tilt) @ self.kernel
         return np.asarray(np.where(self.inside, constant[self.bin] + linear[self.bin] * self.x, 0.0))
-
-
-def shrunken_slopes(x: Array, y: Array, prompt: NDArray[np.intp], n_prompts: int) -> Array:
-    """(K,) within-prompt slopes of y on x, shrunk towards the pooled slope as far as their spread is sampling noise.
-
-    ``x`` and ``y`` are centred within prompts. Weights are ``tau^2 / (tau^2 + v_k)`` with the method-of-moments
-    ``tau^2`` (DerSimonian and Laird 1986) and ``v_k`` the sampling variance; where the slopes agree, all are the pooled
-    one.
-    """
-    xx, xy = sum_by(prompt, x * x, n_prompts), sum_by(prompt, x * y, n_prompts)
-    total = float(xx.sum())
-    if total == 0.0:
-        return np.zeros(n_prompts)
-    pooled = float(xy.sum()) / total
-    live = xx > 1e-12 * total / n_prompts
-    slope = np.divide(xy, xx, out=np.full(n_prompts, pooled), where=live)
-    residual = y - slope[prompt] * x
-    count = np.bincount(prompt, minlength=n_prompts)
-    freedom = np.maximum(count - 2, 1)
-    noise = sum_by(prompt, residual**2, n_prompts) / freedom
-    noise = (noise * freedom).sum() / freedom.sum() * 0.5 + noise * 0.5  # a few samples hardly know their own noise
-    variance = np.divide(noise, xx, out=np.full(n_prompts, np.inf), where=live)
-    weight = np.divide(1.0, variance, out=np.zeros(n_prompts), where=live & (variance > 0))
-    if weight.sum() == 0.0 or live.sum() < 3:
-        return np.full(n_prompts, pooled)
-    centre = float((weight * slope).sum() / weight.sum())
-    excess = float((weight * (slope - centre) ** 2).sum()) - (live.sum() - 1)
-    spread = max(excess / (weight.sum() - (weight**2).sum() / weight.sum()), 0.0)
-    shrink = np.divide(spread, spread + variance, out=np.zeros(n_prompts), where=np.isfinite(variance))
-    return np.asarray(pooled + shrink * (slope - pooled))

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from overopt.bridges.decomposition.blocks import Block, is_coarse
 from overopt.bridges.decomposition.flat import FlatSamples, sum_by
-from overopt.bridges.decomposition.local_linear import LocalLinear, Support, shrunken_slopes
+from overopt.bridges.decomposition.local_linear import LocalLinear, Support
 from overopt.bridges.decomposition.residual_permutation import (
     has_no_error,
     normal_scores,
@@ -15,6 +15,7 @@ from overopt.bridges.decomposition.residual_permutation import (
     restore_levels,
     split_on_gold,
 )
+from overopt.bridges.decomposition.shrunken_slopes import shrunken_slopes
 
 __all__ = ["Relation", "fit_null_relation", "fit_relation"]
 
@@ -62,7 +63,9 @@ class Relation:
 
 def fit_relation(samples: FlatSamples, support: Support) -> Relation:
     """m of the policy that ``samples`` come from."""
-    slopes = shrunken_slopes(samples.proxy, samples.gold, samples.prompt, samples.n_prompts)
+    x, y = samples.proxy, samples.gold
+    xx, xy, yy = (sum_by(samples.prompt, values, samples.n_prompts) for values in (x * x, x * y, y * y))
+    slopes = shrunken_slopes(xx, xy, yy, samples.samples_per_prompt)
     return Relation(slopes, LocalLinear(support, samples.proxy), samples.gold, samples.prompt)
 
 

@@ -40,11 +40,11 @@ class BankTruth:
     slope: float
 
 
-def bank_truth(world: BankWorld, n: Sequence[int], rng: np.random.Generator, records: int = 4_000_000) -> BankTruth:
+def bank_truth(world: BankWorld, n: Sequence[int], rng: np.random.Generator, records: int = 2_000_000) -> BankTruth:
     """Average over equally likely prompt strata; winners from the density ``n u^(n-1)`` of the best rank's quantile u.
 
     The null world pairs each sample's gold with the residual of *another, fresh* sample at the population's slope.
-    Coarse proxies are cut from one whose error is independent: there the null is the truth and extremal is 0.
+    Where the error is independent of gold, or the proxy is cut from such a one, the null is the truth: extremal is 0.
     """
     per_prompt = records // STRATA
     quantile = (np.arange(per_prompt) + 0.5) / per_prompt
@@ -71,7 +71,7 @@ def bank_truth(world: BankWorld, n: Sequence[int], rng: np.random.Generator, rec
     gold_sd, proxy_sd, pooled = gold_sd / STRATA, proxy_sd / STRATA, covariance / variance
     proxy_unit = pooled * gold_sd if pooled > 0 else proxy_sd
     promise, null, delivered = totals[0] / proxy_unit, totals[1] / gold_sd, totals[2] / gold_sd
-    if world.kind == "coarse":
+    if world.kind in ("independent", "coarse"):
         null = delivered
     return BankTruth(promise, promise - null, null - delivered, delivered, gold_sd, pooled)
 

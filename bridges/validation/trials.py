@@ -54,7 +54,7 @@ class BankTrial:
 
     @classmethod
     def prepare(
-        cls, world: str, prompts: int, samples: int, sizes: tuple[int, ...], truth_records: int = 4_000_000
+        cls, world: str, prompts: int, samples: int, sizes: tuple[int, ...], truth_records: int = 2_000_000
     ) -> BankTrial:
         """With the truth from ``truth_records`` fresh samples."""
         truth = bank_truth(BANK_WORLDS[world], sizes, np.random.default_rng(20_221_019), truth_records)
@@ -79,6 +79,7 @@ class BankTrial:
         outcome["extremal band, all n"] = all(
             band is not None and band[0] <= value <= band[1] for band, value in zip(bands, truth.extremal, strict=True)
         )
+        outcome["skewed promise warned of"] = any("heavy tails" in text for text in result.warnings)
         outcome["dependent error claimed"] = any(point.dependent_error for point in result.points)
         outcome["independence p"] = result.independence.p_value
         outcome["independence rejected"] = (

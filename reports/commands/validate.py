@@ -74,18 +74,20 @@ def main(argv: Sequence[str]) -> int:
     chosen = [(name, cell) for name in names for cell in STUDIES[name] if _wanted(cell, options.cells)]
     if not chosen:
         raise InputError(f"`--cells` must name the start of a cell's name, got {', '.join(options.cells)}.")
-    tallies: list[tuple[str, Cell, Tally]] = []
+    running = [
+        run_cell(study, cell, options.banks, out=options.out, processes=options.processes, seed=options.seed)
+        for study, cell in chosen
+    ]
+    latest: list[Tally | None] = [None] * len(chosen)
     with progress() as display:
-        overall = display.add_task("cells", total=len(chosen))
-        for study, cell in chosen:
-            task = display.add_task(f"{study}: {cell.name}", total=options.banks)
-            for tally in run_cell(
-                study, cell, options.banks, out=options.out, processes=options.processes, seed=options.seed
-            ):
-                display.update(task, completed=tally.banks)
-            tallies.append((study, cell, tally))
-            display.update(task, visible=False)
-            display.advance(overall)
+        overall = display.add_task("banks", total=len(chosen) * options.banks)
+        # One chunk of every cell in turn: a study that is stopped early knows as much about each cell.
+        done = -1
+        while done < len(chosen) * options.banks:
+            latest = [next(steps, tally) for steps, tally in zip(running, latest, strict=True)]
+            done = sum(tally.banks for tally in latest if tally is not None)
+            display.update(overall, completed=done)
+    tallies = [(study, cell, tally) for (study, cell), tally in zip(chosen, latest, strict=True) if tally is not None]
     if options.json:
         print_json({"banks": options.banks, "cells": [_record(*row) for row in tallies]})
         return 0

@@ -123,6 +123,11 @@ class GoldRewardModel:
         self.calibration = calibration
         self.tokenizer = tokenizer
 
+    @property
+    def longest(self) -> int:
+        """Most tokens of a text, without its begin token."""
+        return _CONTEXT - 1
+
     @classmethod
     def from_folder(cls, folder: Path = GOLD, device: str = "cpu") -> GoldRewardModel:
         """The gold stored in `folder` (the shipped one by default), computing in float32 on `device`."""

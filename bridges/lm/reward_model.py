@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from overopt.bridges.lm.batching import in_batches
 from overopt.bridges.lm.sampler import TokenIds
 from overopt.theory.errors import InputError
 
@@ -39,6 +40,15 @@ class LabelledPairs:
     def take(self, rows: slice) -> LabelledPairs:
         """Some of the pairs, in order."""
         return LabelledPairs(self.prompts[rows], self.chosen[rows], self.rejected[rows], self.gold_margin[rows])
+
+    def joined(self, others: LabelledPairs) -> LabelledPairs:
+        """These pairs, then the others."""
+        return LabelledPairs(
+            [*self.prompts, *others.prompts],
+            [*self.chosen, *others.chosen],
+            [*self.rejected, *others.rejected],
+            np.concatenate([self.gold_margin, others.gold_margin]),
+        )
 
     def turned(self, rows: NDArray[np.bool_]) -> LabelledPairs:
         """The pairs with chosen and rejected exchanged where ``rows`` (P,) is True."""
@@ -106,16 +116,20 @@ class RewardModel:
         model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32)
         return cls(model.to(device))
 
-    @torch.inference_mode()
     def __call__(self, prompts: Sequence[TokenIds], completions: Sequence[TokenIds]) -> NDArray[np.float64]:
         """Scores (R,) of R completions in the model's own units, one float32 forward pass each."""
-        rows = [[*prompt, *completion] for prompt, completion in zip(prompts, completions, strict=True)]
-        lengths = np.array([len(row) for row in rows])
+        return self.score([[*prompt, *completion] for prompt, completion in zip(prompts, completions, strict=True)])
+
+    @torch.inference_mode()
+    def score(self, rows: Sequence[TokenIds]) -> NDArray[np.float64]:
+        """Scores (R,) of whole rows of the model's own token ids."""
+        lengths = np.array([len(row) for row in rows], dtype=np.intp)
         order = np.argsort(lengths, kind="stable")
         scores = np.empty(len(rows))
         pad = self.model.config.pad_token_id
-        for start in range(0, len(order), self.batch_size):
-            index = order[start : start + self.batch_size]
+
+        def read(batch: slice) -> None:
+            index = order[batch]
             ids = np.full((len(index), lengths[index].max()), pad, dtype=np.int64)
             mask = np.arange(ids.shape[1]) < lengths[index, None]
             ids[mask] = np.concatenate([rows[i] for i in index])
@@ -125,6 +139,8 @@ class RewardModel:
                 input_ids=tensor, attention_mask=None if mask.all() else torch.from_numpy(mask).to(tensor)
             )
             scores[index] = output.logits[:, 0].float().cpu().numpy()
+
+        self.batch_size = in_batches(read, len(rows), self.batch_size, "scoring")
         return scores
 
     def held_out(self, pairs: LabelledPairs) -> HeldOut:

@@ -7,16 +7,19 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 
 from overopt.bridges.lm.gold import GoldRewardModel
+from overopt.bridges.lm.policy import Policy
 from overopt.bridges.lm.ppo import Scorer
-from overopt.bridges.lm.recipes import ProxySize
+from overopt.bridges.lm.pretrained import contents, read_causal_model, read_classifier, read_tokenizer, reading
+from overopt.bridges.lm.reading import ForeignScorer, Reading, scorer_chat
+from overopt.bridges.lm.recipe import ProxySize
+from overopt.bridges.lm.reward_model import RewardModel
 from overopt.bridges.lm.sampler import TokenIds
 from overopt.bridges.lm.text import RATED_TEXT, load_rated_text, prompts_from
 from overopt.theory.errors import InputError
@@ -26,17 +29,18 @@ __all__ = [
     "Policy",
     "WorldSource",
     "backbone",
+    "check_prompt_lengths",
+    "how_it_reads",
     "load_base",
     "load_gold",
     "load_policy",
     "prompt_rows",
+    "same_vocabulary",
     "source_fingerprint",
 ]
 
 EMBEDDED = Path(__file__).parent / "data"
 """The shipped policy, gold and small backbones."""
-
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,11 @@ class WorldSource:
     """Folder with the small backbones of proxy reward models; empty = embedded."""
     device: str = "cpu"
     dtype: str = "float32"
+    """Precision of the policy's matrix products; weights, probabilities and reward models are float32."""
+    chat: Literal["auto", "on", "off"] = "auto"
+    """Chat templates of policy, gold and proxies: used where there is one, required, or ignored."""
+    proxy_bases: tuple[tuple[str, str], ...] = ()
+    """(Name of a proxy size, folder or hub name of the model that proxies of this size start from)."""
 
     def description(self) -> str:
         """One sentence: which policy, which gold, which text."""
@@ -61,42 +70,10 @@ class WorldSource:
         text = f"prompts from {self.prompts}" if self.prompts else "openings of held-out movie reviews as prompts"
         return f"Policy: {policy}; gold: {gold}; {text}."
 
-    def plain(self) -> dict[str, str]:
-        """The fields as plain data."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class Policy:
-    """A causal language model with what is needed to sample from it."""
-
-    model: Any
-    tokenizer: Any
-
-    @property
-    def eos(self) -> int:
-        """Id of the end token."""
-        return int(self.tokenizer.eos_token_id)
-
-    @property
-    def pad(self) -> int:
-        """Id of the padding token."""
-        return int(self.tokenizer.pad_token_id)
-
-    def text(self, rows: Sequence[TokenIds]) -> list[str]:
-        """Token ids as text without special tokens."""
-        return list(self.tokenizer.batch_decode([list(row) for row in rows], skip_special_tokens=True))
-
-
-def _read(kind: str, where: str, load: Any) -> Any:
-    """``load()``, with every way in which a model folder can be unreadable turned into one line."""
-    try:
-        return load()
-    except InputError:
-        raise
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"the {kind} '{where}' cannot be read: {reason}") from error
+    def plain(self) -> dict[str, Any]:
+        """The fields as plain data; the later ones only where they are used, so that kept runs can be resumed."""
+        fields = asdict(self)
+        return {k: v for k, v in fields.items() if k not in ("chat", "proxy_bases") or v != getattr(WorldSource, k)}
 
 
 def load_policy(source: WorldSource) -> Policy:
@@ -107,21 +84,16 @@ def load_policy(source: WorldSource) -> Policy:
     InputError
         If the folder or name cannot be read as a causal language model with a tokenizer, or the two disagree.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
     where = source.policy or str(EMBEDDED / "policy")
-    tokenizer = _read("policy's tokenizer", where, lambda: AutoTokenizer.from_pretrained(where))
-    model = _read("policy", where, lambda: AutoModelForCausalLM.from_pretrained(where, dtype=DTYPES[source.dtype]))
-    if tokenizer.eos_token_id is None:
+    tokenizer = read_tokenizer("policy", where)
+    model = read_causal_model("policy", where, tokenizer).to(source.device)
+    chat = scorer_chat(source.chat, tokenizer, f"the policy '{where}'")
+    if chat is None and tokenizer.eos_token_id is None:
         raise InputError(f"the policy '{where}' has no end-of-sequence token; its completions could not end.")
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    if len(tokenizer) > model.get_input_embeddings().num_embeddings:
-        raise InputError(
-            f"the policy '{where}' embeds {model.get_input_embeddings().num_embeddings} tokens, "
-            f"its tokenizer has {len(tokenizer)}: they do not belong together."
-        )
-    return Policy(model.to(source.device).eval(), tokenizer)
+    if source.dtype == "bfloat16":
+        # Weights stay float32: in bfloat16 an update of less than a 256th of a weight would be rounded away.
+        model.forward = torch.autocast(model.device.type, torch.bfloat16)(model.forward)
+    return Policy(model, tokenizer, chat)
 
 
 @lru_cache(maxsize=2)
@@ -130,20 +102,6 @@ def load_base(source: WorldSource) -> Policy:
     policy = load_policy(source)
     policy.model.requires_grad_(False)
     return policy
-
-
-@dataclass(frozen=True)
-class ForeignScorer:
-    """A reward model with a tokenizer of its own, scoring the text of prompt and completion."""
-
-    policy: Policy
-    model: Any
-    tokenizer: Any
-
-    def __call__(self, prompts: Sequence[TokenIds], completions: Sequence[TokenIds]) -> NDArray[np.float64]:
-        texts = self.policy.text([[*p, *c] for p, c in zip(prompts, completions, strict=True)])
-        rows = self.tokenizer(texts)["input_ids"]
-        return np.asarray(self.model([[]] * len(rows), rows), dtype=np.float64)
 
 
 @lru_cache(maxsize=2)
@@ -155,24 +113,23 @@ def load_gold(source: WorldSource) -> Scorer:
     InputError
         If the folder can be read neither as a gold reward model of this package nor as a sequence classifier.
     """
+    policy = load_base(source)
     where = Path(source.gold) if source.gold else EMBEDDED / "gold"
     if (where / "gold.json").exists():
-        gold = _read("gold reward model", str(where), lambda: GoldRewardModel.from_folder(where))
-        return GoldScorer(load_base(source), gold)
-    from transformers import AutoTokenizer
-
-    from overopt.bridges.lm.reward_model import RewardModel
-
-    tokenizer = _read("gold's tokenizer", source.gold, lambda: AutoTokenizer.from_pretrained(source.gold))
-    model = _read("gold reward model", source.gold, lambda: RewardModel.load(source.gold, source.device))
-    return ForeignScorer(load_base(source), model, tokenizer)
+        own = reading("gold reward model", str(where), lambda: GoldRewardModel.from_folder(where, source.device))
+        if same_vocabulary(policy.tokenizer, own.tokenizer) and policy.chat is None:
+            return GoldScorer(own)
+        return ForeignScorer(Reading(policy, own.tokenizer, None, own.longest), own.score)
+    tokenizer = read_tokenizer("gold reward model", source.gold)
+    model = read_classifier("gold reward model", source.gold, tokenizer).to(source.device)
+    chat = scorer_chat(source.chat, tokenizer, f"the gold reward model '{source.gold}'")
+    return ForeignScorer(Reading.of(policy, model, tokenizer, chat), RewardModel(model).score)
 
 
 @dataclass(frozen=True)
 class GoldScorer:
-    """The embedded gold behind the interface of a reward."""
+    """The embedded gold behind the interface of a reward, for a policy that shares its tokens."""
 
-    policy: Policy
     gold: GoldRewardModel
 
     def __call__(self, prompts: Sequence[TokenIds], completions: Sequence[TokenIds]) -> NDArray[np.float64]:
@@ -181,8 +138,15 @@ class GoldScorer:
         )
 
 
+def same_vocabulary(first: Any, second: Any) -> bool:
+    """Whether two tokenizers mean the same by every token id."""
+    return bool(first.get_vocab() == second.get_vocab())
+
+
 def prompt_rows(source: WorldSource, tokenizer: Any, held_out: int) -> tuple[list[list[int]], list[list[int]]]:
     """Training prompts and ``held_out`` measurement prompts as token ids, without an end token.
+
+    With the policy's chat template each prompt is a user's turn, up to where the assistant begins.
 
     Embedded: openings of training snippets, and of held-out ones. From a file: the last ``held_out`` lines are held
     out, the rest train. No held-out prompt is also a training prompt.
@@ -192,12 +156,24 @@ def prompt_rows(source: WorldSource, tokenizer: Any, held_out: int) -> tuple[lis
     InputError
         If the file cannot be read or has too few prompts.
     """
+    training, measured = _prompt_texts(source, held_out)
+    where = source.policy or str(EMBEDDED / "policy")
+    chat = scorer_chat(source.chat, tokenizer, f"the policy '{where}'")
+
+    def encode(texts: Sequence[str]) -> list[list[int]]:
+        if chat is not None:
+            return chat.prompts(texts)
+        rows: list[list[int]] = tokenizer(list(texts))["input_ids"]
+        # Some tokenizers end every text with their end token: a prompt must not.
+        return [row[:-1] if row[-1:] == [tokenizer.eos_token_id] else row for row in rows]
+
+    return encode(training), encode(measured)
+
+
+def _prompt_texts(source: WorldSource, held_out: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Different prompts to train on and to measure on, in the order of their file."""
     if source.prompts:
-        try:
-            lines = Path(source.prompts).read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"the prompts file '{source.prompts}' cannot be read: {error}.") from error
-        texts = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
+        texts = tuple(dict.fromkeys(line.strip() for line in _prompt_lines(source) if line.strip()))
         training, measured = texts[:-held_out], texts[-held_out:]
     else:
         measured = prompts_from(load_rated_text("held-out").text)
@@ -209,13 +185,54 @@ def prompt_rows(source: WorldSource, tokenizer: Any, held_out: int) -> tuple[lis
             f"{held_out} held-out prompts and at least 1 training prompt are needed, "
             f"got {len(measured) + len(training)} different ones from '{source.prompts or 'the embedded text'}'."
         )
+    return training, measured
 
-    def encode(texts: Sequence[str]) -> list[list[int]]:
-        rows: list[list[int]] = tokenizer(list(texts))["input_ids"]
-        # Some tokenizers end every text with their end token: a prompt must not.
-        return [row[:-1] if row[-1:] == [tokenizer.eos_token_id] else row for row in rows]
 
-    return encode(training), encode(measured)
+def _prompt_lines(source: WorldSource) -> list[str]:
+    try:
+        return Path(source.prompts).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"the prompts file '{source.prompts}' cannot be read: {error}.") from error
+
+
+def check_prompt_lengths(source: WorldSource, held_out: int, max_new_tokens: int) -> None:
+    """Make sure that every prompt leaves room for its completion.
+
+    Raises
+    ------
+    InputError
+        If one does not fit the policy's context, with its line and the numbers.
+    """
+    policy = load_base(source)
+    context = getattr(policy.model.config, "max_position_embeddings", None)
+    if context is None:
+        return
+    texts = [text for part in _prompt_texts(source, held_out) for text in part]
+    rows = [row for part in prompt_rows(source, policy.tokenizer, held_out) for row in part]
+    for text, row in zip(texts, rows, strict=True):
+        if len(row) + max_new_tokens > context:
+            place = "an embedded prompt"
+            if source.prompts:
+                line = 1 + [line.strip() for line in _prompt_lines(source)].index(text)
+                place = f"line {line} of '{source.prompts}'"
+            raise InputError(
+                f"{place} must have <= {context - max_new_tokens} tokens, the policy's context of {context} less "
+                f"{max_new_tokens} new ones, got {len(row)}."
+            )
+
+
+def how_it_reads(source: WorldSource) -> str:
+    """One sentence: turns or plain text, for models that are not the embedded ones; else nothing."""
+    if not source.policy and not source.gold:
+        return ""
+    policy, gold = load_base(source), load_gold(source)
+    if policy.chat is None:
+        why = "ignored, as asked" if source.chat == "off" else "it has none"
+        said = f"The policy continues prompts as plain text (chat template: {why})"
+    else:
+        said = "The policy answers prompts as a user's turns, by its chat template"
+    turns = isinstance(gold, ForeignScorer) and gold.reading.chat is not None
+    return f"{said}; gold reads {'turns, by its own template' if turns else 'plain text'}."
 
 
 def backbone(source: WorldSource, size: ProxySize) -> str:
@@ -226,6 +243,9 @@ def backbone(source: WorldSource, size: ProxySize) -> str:
     InputError
         If ``size`` names a small backbone and there is none of its shape.
     """
+    given = dict(source.proxy_bases)
+    if size.name in given:
+        return given[size.name]
     if size.width is None:
         return source.policy or str(EMBEDDED / "policy")
     folder = (Path(source.backbones) if source.backbones else EMBEDDED) / f"backbone-{size.name}"
@@ -243,14 +263,18 @@ def source_fingerprint(source: WorldSource) -> dict[str, str]:
         "backbones": source.backbones or str(EMBEDDED),
     }
     marks = {name: _contents(Path(place)) if Path(place).exists() else place for name, place in places.items()}
-    return {**marks, "device": source.device, "dtype": source.dtype}
+    bases = {
+        f"proxy base {size}": _contents(Path(place)) if Path(place).exists() else place
+        for size, place in source.proxy_bases
+    }
+    chat = {} if source.chat == "auto" else {"chat": source.chat}
+    return {**marks, **bases, **chat, "device": source.device, "dtype": source.dtype}
 
 
 def _contents(path: Path) -> str:
     """SHA-256 over a file, or over the names and contents of a folder's model files."""
     digest = hashlib.sha256()
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.suffix in (".safetensors", ".json"))
-    for file in files:
+    for file in contents(path):
         digest.update(str(file.relative_to(path)).encode())
         with file.open("rb") as handle:
             digest.update(hashlib.file_digest(handle, "sha256").digest())

@@ -1,0 +1,56 @@
+"""A key-value cache of fixed size: appending a token to every row writes that token and copies nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers.cache_utils import DynamicLayer
+
+__all__ = ["preallocated"]
+
+
+class PreallocatedLayer(DynamicLayer):  # type: ignore[misc]
+    """One layer's keys and values, (R, heads, length so far, width) each, as views of buffers of the final length."""
+
+    def __init__(self, prompt: Any, rows: torch.Tensor, length: int) -> None:
+        super().__init__()
+        self.dtype, self.device, self.is_initialized = prompt.dtype, prompt.device, True
+        self.buffers = []
+        for states in (prompt.keys, prompt.values):
+            _, heads, read, width = states.shape
+            buffer = states.new_empty(len(rows), heads, length, width)
+            buffer[:, :, :read] = states[rows]
+            self.buffers.append(buffer)
+        self._show(len(rows), read)
+
+    def _show(self, rows: int, read: int) -> None:
+        self.keys, self.values = (buffer[:rows, :, :read] for buffer in self.buffers)
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Append the new states and return all."""
+        rows, _, read, _ = self.keys.shape
+        self._show(rows, read + key_states.shape[-2])
+        self.keys[:, :, read:], self.values[:, :, read:] = key_states, value_states
+        return self.keys, self.values
+
+    def batch_select_indices(self, indices: torch.Tensor) -> None:
+        """Keep the rows ``indices``."""
+        kept = self.keys[indices], self.values[indices]
+        self._show(len(indices), self.keys.shape[2])
+        self.keys[:], self.values[:] = kept
+
+
+def preallocated(cache: Any, rows: torch.Tensor, length: int) -> None:
+    """Give ``cache``, which has read U prompts, R = ``len(rows)`` rows: row r continues prompt ``rows[r]``.
+
+    Layers that attend to everything get buffers of ``length`` tokens; those of another kind (sliding windows, states of
+    fixed size) keep theirs.
+    """
+    for i, layer in enumerate(cache.layers):
+        if type(layer) is DynamicLayer:
+            cache.layers[i] = PreallocatedLayer(layer, rows, length)
+        else:
+            layer.batch_select_indices(rows)

@@ -10,7 +10,9 @@ from overopt.theory.errors import InputError
 
 __all__ = ["KL", "KLEstimator"]
 
-KLEstimator = Literal["analytic", "ties-exact", "full-vocabulary", "k1", "k2", "k3", "imported"]
+KLEstimator = Literal[
+    "analytic", "ties-exact", "full-vocabulary", "k1", "k2", "k3", "thermodynamic-integration", "imported"
+]
 
 
 @dataclass(frozen=True, slots=True)

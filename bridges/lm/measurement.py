@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from overopt.bridges.checkpoints import Checkpoints
 from overopt.bridges.kl import KL
 from overopt.bridges.lm.completions import sequence_kl
+from overopt.bridges.lm.policy import Policy
 from overopt.bridges.lm.ppo import Scorer
 from overopt.bridges.lm.sampler import TokenIds, sample_completions
-from overopt.bridges.lm.world import Policy
 from overopt.bridges.score_bank import ScoreBank
+from overopt.theory.errors import InputError
 
 __all__ = ["CompletionWriter", "HeldOutMeasurement", "read_completions"]
 
@@ -72,7 +73,8 @@ class HeldOutMeasurement:
     ) -> None:
         self.writer.close()
         if error is None:
-            Checkpoints(self.banks, self.kl, self.logratio).write(self.folder / "checkpoints.parquet")
+            logratio = self.logratio if len(self.logratio) == len(self.banks) else None
+            Checkpoints(self.banks, self.kl, logratio).write(self.folder / "checkpoints.parquet")
 
     def measure(self, step: int, policy: Any) -> None:
         """Measure ``policy`` as checkpoint ``step``."""
@@ -85,20 +87,43 @@ class HeldOutMeasurement:
         divergence = sequence_kl(
             policy, self.base.model, rows, completions, pad=self.base.pad, temperature=self.temperature
         )
+        self.record(step, completions, divergence.mean(codes, self.temperature), divergence.logratio)
+
+    def record(
+        self,
+        checkpoint: float,
+        completions: Sequence[TokenIds],
+        kl: KL,
+        logratio: NDArray[np.float64] | None = None,
+    ) -> None:
+        """Score ``samples`` completions of every held-out prompt, a prompt's own together, as one checkpoint.
+
+        ``checkpoint`` is a step or a strength; checkpoints are recorded in ascending order. ``logratio`` (R,) is
+        log pi(y|x) - log pi0(y|x) of each completion, where it is known; it is written if every checkpoint has it.
+        """
+        rows = [prompt for prompt in self.prompts for _ in range(self.samples)]
+        codes = np.repeat(np.arange(len(self.prompts)), self.samples)
+        if len(completions) != len(rows):
+            raise InputError(
+                f"`completions` must hold {self.samples} for each of {len(self.prompts)} prompts, "
+                f"got {len(completions)}."
+            )
         gold = self.gold(rows, completions)
         proxy = gold if self.proxy is self.gold else self.proxy(rows, completions)
-        self.banks[float(step)] = ScoreBank.from_codes(
+        value = float(checkpoint)
+        self.banks[value] = ScoreBank.from_codes(
             codes=codes,
-            prompts=tuple(self.base.text(self.prompts)),
+            prompts=tuple(self.base.prompt_text(self.prompts)),
             gold=gold,
             proxies={self.proxy_name: proxy},
             length=np.array([len(row) for row in completions], dtype=np.float64),
         )
-        self.kl[float(step)] = divergence.mean(codes, self.temperature)
-        self.logratio[float(step)] = divergence.logratio
+        self.kl[value] = kl
+        if logratio is not None:
+            self.logratio[value] = logratio
         for k, prompt in enumerate(self.prompts):
             mine = slice(k * self.samples, (k + 1) * self.samples)
-            self.writer.write(k, prompt, completions[mine], gold[mine], checkpoint=step)
+            self.writer.write(k, prompt, completions[mine], gold[mine], checkpoint=value)
 
 
 class CompletionWriter:
@@ -106,7 +131,7 @@ class CompletionWriter:
 
     SCHEMA = pa.schema(
         [
-            ("checkpoint", pa.int32()),
+            ("checkpoint", pa.float64()),
             ("prompt", pa.int32()),
             ("sample", pa.int32()),
             ("gold", pa.float64()),
@@ -131,20 +156,20 @@ class CompletionWriter:
         completions: Sequence[TokenIds],
         gold: NDArray[np.float64],
         *,
-        checkpoint: int = 0,
+        checkpoint: float = 0.0,
         first: int = 0,
     ) -> None:
         """Append completions of one prompt (by its number); ``first`` is the number of the first one."""
         count = len(completions)
         table = pa.table(
             {
-                "checkpoint": pa.array([checkpoint] * count, pa.int32()),
+                "checkpoint": pa.array([checkpoint] * count, pa.float64()),
                 "prompt": pa.array([prompt] * count, pa.int32()),
                 "sample": pa.array(range(first, first + count), pa.int32()),
                 "gold": gold,
                 "length": pa.array([len(row) for row in completions], pa.int32()),
                 "tokens": pa.array([list(row) for row in completions], pa.list_(pa.int32())),
-                "text": self.policy.text([[*prompt_ids, *row] for row in completions]),
+                "text": self.policy.whole_text([prompt_ids] * count, completions),
             },
             schema=self.SCHEMA,
         )

@@ -15,9 +15,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from overopt.bridges.lm.policy import Policy
 from overopt.bridges.lm.ppo import PPOConfig, Scorer
 from overopt.bridges.lm.sampler import TokenIds
-from overopt.bridges.lm.world import Policy
+from overopt.theory.errors import InputError
 
 __all__ = ["train_with_grpo", "train_with_rloo"]
 
@@ -69,6 +70,11 @@ def _train(
     from datasets import Dataset
     from transformers import TrainerCallback
 
+    if policy.chat is not None:
+        raise InputError(
+            "TRL's trainers are given prompts as plain text and cannot train a policy with a chat template here; "
+            "use ppo or expert iteration."
+        )
     batch = config.prompts_per_step * config.samples_per_prompt
     updates = config.epochs * config.minibatches
     texts = list(policy.tokenizer.batch_decode([list(row) for row in prompts], skip_special_tokens=True))

@@ -36,7 +36,9 @@ class DiagnoseOptions:
     """Column of log pi(y|x) - log pi0(y|x), nats per completion; default logratio."""
     length: str | None = None
     """Column of the completion's length; default length."""
-    kl_kind: Literal["analytic", "ties-exact", "full-vocabulary", "k1", "k2", "k3", "imported"] = "imported"
+    kl_kind: Literal[
+        "analytic", "ties-exact", "full-vocabulary", "k1", "k2", "k3", "thermodynamic-integration", "imported"
+    ] = "imported"
     """What estimator the kl column is; a kl_kind column in the file says it better."""
     law: Literal["bon", "rl", "log1p", "power", "saturating", "linear", "best"] | None = None
     """The fitted law; default bon for best-of-n, rl for checkpoints."""

@@ -135,7 +135,7 @@ class Pipeline:
                 arm.stage, stages.policy_run, arm, seed,
                 inputs=[asdict(arm), asdict(config), every, *measurement],
                 needs=() if arm.proxy == stages.GOLD else self._proxy_needs(recipe.proxy_named(arm.proxy)),
-                size=config.steps,
+                size=stages.optimizer_units(config),
             )  # fmt: skip
         for part in range(recipe.bank_parts):
             count = sum(size for _, _, size in recipe.part(part))

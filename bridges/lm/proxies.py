@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from overopt.bridges.lm.planted import EnsembleReward, PlantedReward, PlantedUnits
 from overopt.bridges.lm.ppo import Scorer
 from overopt.bridges.lm.preferences import read_pairs
+from overopt.bridges.lm.proxy_base import load_proxy, save_proxy, start_proxy
 from overopt.bridges.lm.recipe import AnyProxy, EnsembleProxy, PlantedProxy, Proxy, Recipe
-from overopt.bridges.lm.reward_model import HeldOut, LabelledPairs, RewardModel, train_reward_model
-from overopt.bridges.lm.world import WorldSource, backbone, load_base, load_gold
+from overopt.bridges.lm.reward_model import HeldOut, LabelledPairs, train_reward_model
+from overopt.bridges.lm.world import WorldSource, load_base, load_gold
 
-__all__ = ["GOLD", "load_reward", "make_proxy", "needed_proxies", "write_json"]
+__all__ = ["GOLD", "fit_proxy", "load_reward", "make_proxy", "needed_proxies", "write_json"]
 
 GOLD = "gold"
 """Name of the control arm's reward: gold itself."""
@@ -95,7 +96,7 @@ def load_reward(source: WorldSource, recipe: Recipe, run: Path, name: str) -> Sc
 def _read(source: WorldSource, recipe: Recipe, run: Path, proxy: AnyProxy, folder: Path) -> Scorer:
     match proxy:
         case Proxy():
-            return RewardModel.load(folder / "model", source.device)
+            return load_proxy(source, folder / "model")
         case PlantedProxy():
             units = PlantedUnits(**json.loads((folder / "planted.json").read_text(encoding="utf-8")))
             return PlantedReward(proxy, units, load_gold(source))
@@ -115,24 +116,30 @@ def _train(
     run: Path,
 ) -> int:
     """Train a reward model on the proxy's labels into ``folder/model`` and return its number of parameters."""
-    from transformers import AutoModelForSequenceClassification
-
-    size = recipe.size_named(proxy.size)
-    policy = load_base(source)
-    torch.manual_seed(int(rng.integers(2**31)))  # initialises the new head
-    depth = {"num_hidden_layers": size.layers} if size.width is None and size.layers is not None else {}
-    model = AutoModelForSequenceClassification.from_pretrained(
-        backbone(source, size), num_labels=1, dtype=torch.float32, pad_token_id=policy.pad, **depth
-    ).to(source.device)
+    head_seed = int(rng.integers(2**31))
     training = pairs.take(slice(0, proxy.labels))
     if proxy.annotator is not None:
         annotator = load_reward(source, recipe, run, proxy.annotator.name)
         training = training.turned(_margin(annotator, training) < 0)
     if proxy.label_noise:
         training = training.turned(rng.random(len(training)) < proxy.label_noise)
-    seed = int(rng.integers(2**31))
-    model = train_reward_model(seed, model, policy.tokenizer, training, proxy.training or size.training)
-    model.save_pretrained(folder / "model")
+    return fit_proxy((head_seed, int(rng.integers(2**31))), source, recipe, proxy, training, folder / "model")
+
+
+def fit_proxy(
+    seeds: tuple[int, int], source: WorldSource, recipe: Recipe, proxy: Proxy, pairs: LabelledPairs, folder: Path
+) -> int:
+    """Fit a fresh reward model of the proxy's size to ``pairs`` into ``folder``; return its number of parameters.
+
+    ``seeds`` decide the new head, and the order of the pairs.
+    """
+    size = recipe.size_named(proxy.size)
+    torch.manual_seed(seeds[0])
+    model, tokenizer, how = start_proxy(source, size)
+    if how is not None:
+        pairs = how.pairs(pairs)
+    model = train_reward_model(seeds[1], model, tokenizer, pairs, proxy.training or size.training)
+    save_proxy(model, tokenizer, how, folder)
     return sum(parameter.numel() for parameter in model.parameters())
 
 

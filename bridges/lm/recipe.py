@@ -180,6 +180,8 @@ class Recipe:
     """Updates between two measurements on the held-out prompts."""
     evaluation_samples: int = 4
     """Completions per held-out prompt at each measurement."""
+    quick: bool = False
+    """Cut the counts of every algorithm: does it run?"""
 
     def __post_init__(self) -> None:
         for name in ("prompts", "samples", "bank_chunk", "bank_parts", "evaluate_every", "evaluation_samples"):
@@ -254,11 +256,12 @@ class Recipe:
             samples=min(self.samples, 32),
             bank_chunk=16,
             bank_parts=2,
-            ppo=replace(self.ppo, steps=2, prompts_per_step=4, samples_per_prompt=4),
+            ppo=replace(self.ppo, steps=4, prompts_per_step=4, samples_per_prompt=4),
             seeds=1,
             gold_control_seeds=min(self.gold_control_seeds, 1),
-            evaluate_every=1,
+            evaluate_every=2,
             evaluation_samples=2,
+            quick=True,
         )
 
     def plain(self) -> dict[str, Any]:

@@ -161,7 +161,13 @@ METHODS = replace(
     healthy="See the kept run.",
     trained=(WEAK,),
     optimized=(WEAK,),
-    optimizers=(Optimizer(), Optimizer("rloo", "rloo")),
+    optimizers=(
+        Optimizer(),
+        *(Optimizer(kind, kind) for kind in ("rloo", "grpo")),
+        *(Optimizer(kind, kind, evaluate_every=2) for kind in ("expert-iteration", "reward-conditioned")),
+        Optimizer("dpo", "dpo", evaluate_every=8),
+        *(Optimizer(kind, kind) for kind in ("guided-decoding", "tilt-mcmc")),
+    ),
     seeds=3,
     gold_control_seeds=3,
 )
@@ -182,6 +188,21 @@ ENSEMBLES = replace(
     trained=(*_MEMBERS, *_NOISY_MEMBERS),
     ensembles=_ENSEMBLES,
     optimized=(_MEMBERS[0], _NOISY_MEMBERS[0], *_ENSEMBLES),
+    seeds=3,
+    gold_control_seeds=0,
+)
+
+ITERATED = replace(
+    TINY,
+    name="iterated",
+    measures="Iterated RLHF: 1 to 4 rounds of fresh labels, reward model and PPO, at equal labels and updates.",
+    healthy="See the kept run, where there is one.",
+    trained=(WEAK,),
+    optimized=(WEAK,),
+    optimizers=(
+        Optimizer(),
+        *(Optimizer(f"iterated-k{k}", "iterated", (("iterations", k),)) for k in (1, 2, 3, 4)),
+    ),
     seeds=3,
     gold_control_seeds=0,
 )
@@ -252,8 +273,8 @@ ADVERSARIAL = replace(
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
-        TINY, SMOKE, LARGE_N, CROSS_CHECK, PLANTED, RM_SIZE, DATA_SIZE, KL_PENALTY, METHODS, ENSEMBLES, LABEL_NOISE,
-        REGULARISED_RM, THREE_LEVELS, ADVERSARIAL,
+        TINY, SMOKE, LARGE_N, CROSS_CHECK, PLANTED, RM_SIZE, DATA_SIZE, KL_PENALTY, METHODS, ENSEMBLES, ITERATED,
+        LABEL_NOISE, REGULARISED_RM, THREE_LEVELS, ADVERSARIAL,
     )
 }  # fmt: skip
 

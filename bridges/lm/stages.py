@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -13,20 +13,30 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from overopt.bridges.lm.dpo import DPOConfig, train_with_dpo
+from overopt.bridges.lm.expert_iteration import ExpertIterationConfig, train_with_expert_iteration
+from overopt.bridges.lm.guided_decoding import GuidedDecodingConfig, guided_decoding
+from overopt.bridges.lm.iterated import IteratedConfig, train_iterated
 from overopt.bridges.lm.measurement import CompletionWriter, HeldOutMeasurement, read_completions
+from overopt.bridges.lm.optimized_samples import OptimizedSamples
 from overopt.bridges.lm.planted import PlantedReward
 from overopt.bridges.lm.ppo import PPOConfig, Scorer, ppo
 from overopt.bridges.lm.preferences import label_pairs, write_pairs
-from overopt.bridges.lm.proxies import GOLD, load_reward, make_proxy, write_json
-from overopt.bridges.lm.recipe import AnyProxy, Arm, Optimizer, Recipe
+from overopt.bridges.lm.proxies import GOLD, fit_proxy, load_reward, make_proxy, write_json
+from overopt.bridges.lm.proxy_base import load_proxy
+from overopt.bridges.lm.recipe import AnyProxy, Arm, Optimizer, Proxy, Recipe
+from overopt.bridges.lm.reward_conditioned import RewardConditionedConfig, train_reward_conditioned
+from overopt.bridges.lm.reward_model import LabelledPairs
 from overopt.bridges.lm.sampler import TokenIds, sample_completions
-from overopt.bridges.lm.trl_rloo import train_with_rloo
+from overopt.bridges.lm.tilt_mcmc import TiltMCMCConfig, tilt_mcmc
+from overopt.bridges.lm.trl_online import train_with_grpo, train_with_rloo
 from overopt.bridges.lm.world import Policy, WorldSource, load_base, load_gold, load_policy, prompt_rows
 from overopt.bridges.score_bank import ScoreBank
 from overopt.bridges.task_graph import Advance
 from overopt.theory.errors import InputError
 
 __all__ = [
+    "DRAWN",
     "GOLD",
     "TRAINED",
     "WORLD_UNITS",
@@ -36,6 +46,7 @@ __all__ = [
     "collect_bank",
     "held_out_pairs",
     "optimizer_config",
+    "optimizer_units",
     "policy_run",
     "preferences",
     "prepare_process",
@@ -172,7 +183,7 @@ def collect_bank(source: WorldSource, recipe: Recipe, folder: Path, run: Path, a
     codes = parts["prompt"].to_numpy()
     bank = ScoreBank.from_codes(
         codes=codes.astype(np.intp),
-        prompts=tuple(policy.text(measured)),
+        prompts=tuple(policy.prompt_text(measured)),
         sample=parts["sample"].to_numpy(),
         gold=parts["gold"].to_numpy(),
         proxies=scores,
@@ -198,6 +209,7 @@ def policy_run(
     config = optimizer_config(recipe, optimizer)
     reward = load_reward(source, recipe, run, arm.proxy)
     every = optimizer.evaluate_every or recipe.evaluate_every
+    metrics: list[dict[str, float]] = []
     measurement = HeldOutMeasurement(
         folder, base, measured, recipe.evaluation_samples, proxy_name=arm.proxy, proxy=reward,
         gold=load_gold(source), rng_of=lambda step: stage_rng(seed, f"{name} step {step}"),
@@ -209,8 +221,29 @@ def policy_run(
         if step % every == 0 or step == config.steps:
             measurement.measure(step, model)
 
+    def fit(iteration: int, pairs: LabelledPairs) -> Scorer:
+        proxy = recipe.proxy_named(arm.proxy)
+        if not isinstance(proxy, Proxy):
+            raise InputError(f"iterated RLHF needs a trained proxy, got '{arm.proxy}'.")
+        seeds = torch_seed(rng), torch_seed(rng)
+        fit_proxy(seeds, source, recipe, proxy, pairs, folder / f"proxy-{iteration + 1}")
+        return load_proxy(source, folder / f"proxy-{iteration + 1}")
+
     with measurement:
-        metrics = TRAINED[optimizer.kind](torch_seed(rng), policy, base, training, reward, config, on_step)
+        if optimizer.kind == ITERATED:
+            metrics = train_iterated(
+                torch_seed(rng), policy, base, training, config, on_step, gold=load_gold(source), fit=fit
+            )
+            policy.model.half().save_pretrained(folder / "policy")
+        elif optimizer.kind in TRAINED:
+            metrics = TRAINED[optimizer.kind][1](torch_seed(rng), policy, base, training, reward, config, on_step)
+            policy.model.half().save_pretrained(folder / "policy")
+        else:
+            draw = DRAWN[optimizer.kind][1]
+            for drawn in draw(torch_seed(rng), base, measured, recipe.evaluation_samples, reward, config):
+                measurement.record(drawn.strength, drawn.completions, drawn.kl, drawn.logratio)
+                metrics.append({"strength": drawn.strength, **drawn.metrics})
+                advance(1 if drawn.strength else 0)
     write_json(folder / "metrics.json", metrics)
     write_json(
         folder / "arm.json",
@@ -222,20 +255,29 @@ def policy_run(
             "index": arm.index,
         },
     )
-    policy.model.half().save_pretrained(folder / "policy")
 
 
 def optimizer_config(recipe: Recipe, optimizer: Optimizer) -> Any:
     """The configuration in force: the recipe's PPO numbers, or the algorithm's own, with the optimizer's changes.
+
+    Every algorithm has the recipe's completion length and temperature; a quick recipe cuts all counts.
 
     Raises
     ------
     InputError
         If the kind is unknown or a changed field is.
     """
-    if optimizer.kind not in TRAINED:
-        raise InputError(f"unknown optimizer '{optimizer.kind}'; expected one of {', '.join(TRAINED)}.")
-    config = recipe.ppo
+    known = {**TRAINED, ITERATED: (IteratedConfig, None), **DRAWN}
+    if optimizer.kind not in known:
+        raise InputError(f"unknown optimizer '{optimizer.kind}'; expected one of {', '.join(known)}.")
+    kind = known[optimizer.kind][0]
+    config: Any = recipe.ppo
+    if kind is not PPOConfig:
+        drawn = {"max_new_tokens": recipe.ppo.max_new_tokens, "temperature": recipe.ppo.temperature}
+        config = kind(**(dataclasses.asdict(recipe.ppo) if issubclass(kind, PPOConfig) else drawn))
+        if recipe.quick:
+            least = {name: value for name, value in QUICK.items() if hasattr(config, name)}
+            config = dataclasses.replace(config, **least)
     fields = {field.name for field in dataclasses.fields(config)}
     unknown = [name for name, _ in optimizer.changes if name not in fields]
     if unknown:
@@ -243,25 +285,59 @@ def optimizer_config(recipe: Recipe, optimizer: Optimizer) -> Any:
     return dataclasses.replace(config, **dict(optimizer.changes))
 
 
+def optimizer_units(config: Any) -> int:
+    """Units of work of one arm: updates, or strengths."""
+    return int(config.steps) if hasattr(config, "steps") else len(config.strengths)
+
+
+ITERATED = "iterated"
+"""The kind that labels and fits reward models while it trains: it needs more than a reward."""
+
+QUICK: dict[str, Any] = {
+    "steps": 4, "comparisons": 40, "prompts_per_step": 4, "samples_per_prompt": 4, "pairs": 16,
+    "pairs_per_step": 8, "batch_size": 8, "strengths": (1.0, 2.0), "burn_in": 1, "sweeps": 2, "candidates": 4,
+}  # fmt: skip
+"""Counts of the algorithms in a quick recipe, by the names that their configurations give them."""
+
 Metrics = list[dict[str, float]]
-Train = Callable[[int, Policy, Policy, Sequence[TokenIds], Scorer, PPOConfig, Callable[[int, Any], None]], Metrics]
+OnStep = Callable[[int, Any], None]
+Train = Callable[[int, Policy, Policy, Sequence[TokenIds], Scorer, Any, OnStep], Metrics]
 """(seed, policy to train in place, base policy, training prompts, reward, configuration, on_step) -> metrics."""
+Draw = Callable[[int, Policy, Sequence[TokenIds], int, Scorer, Any], Iterator[OptimizedSamples]]
+"""(seed, base policy, held-out prompts, samples per prompt, reward, configuration) -> samples at rising strength."""
 
 
 def _ppo(
     seed: int, policy: Policy, base: Policy, prompts: Sequence[TokenIds], reward: Scorer, config: PPOConfig,
-    on_step: Callable[[int, Any], None],
+    on_step: OnStep,
 ) -> Metrics:  # fmt: skip
     return ppo(seed, policy.model, base.model, prompts, reward, config, eos=base.eos, pad=base.pad, on_step=on_step)
 
 
-def _rloo(
-    seed: int, policy: Policy, base: Policy, prompts: Sequence[TokenIds], reward: Scorer, config: PPOConfig,
-    on_step: Callable[[int, Any], None],
-) -> Metrics:  # fmt: skip
-    train_with_rloo(seed, policy, prompts, reward, config, on_step)
-    return []
+def _without_base(train: Callable[..., Metrics | None]) -> Train:
+    """An algorithm that needs no initial policy beside the one that it trains."""
+
+    def trained(
+        seed: int, policy: Policy, base: Policy, prompts: Sequence[TokenIds], reward: Scorer, config: Any,
+        on_step: OnStep,
+    ) -> Metrics:  # fmt: skip
+        return train(seed, policy, prompts, reward, config, on_step) or []
+
+    return trained
 
 
-TRAINED: dict[str, Train] = {"ppo": _ppo, "rloo": _rloo}
-"""Algorithms that train a policy, by the kind that an :class:`Optimizer` names."""
+TRAINED: dict[str, tuple[Any, Train]] = {
+    "ppo": (PPOConfig, _ppo),
+    "rloo": (PPOConfig, _without_base(train_with_rloo)),
+    "grpo": (PPOConfig, _without_base(train_with_grpo)),
+    "expert-iteration": (ExpertIterationConfig, _without_base(train_with_expert_iteration)),
+    "dpo": (DPOConfig, _without_base(train_with_dpo)),
+    "reward-conditioned": (RewardConditionedConfig, _without_base(train_reward_conditioned)),
+}
+"""Algorithms that train a policy, with their configuration, by the kind that an :class:`Optimizer` names."""
+
+DRAWN: dict[str, tuple[Any, Draw]] = {
+    "guided-decoding": (GuidedDecodingConfig, guided_decoding),
+    "tilt-mcmc": (TiltMCMCConfig, tilt_mcmc),
+}
+"""Methods without training, likewise: they draw completions of the held-out prompts themselves."""

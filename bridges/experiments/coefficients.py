@@ -17,8 +17,8 @@ __all__ = ["coefficient_trends", "held_out_error", "label_trends"]
 ENOUGH = 3
 """Different sizes, or numbers of labels, that a slope needs."""
 
-FLAT = 0.1
-"""A coefficient is called constant if its slope per doubling is surely below this share of its mean."""
+FLAT = 0.25
+"""A coefficient is called constant if its change over all sizes is surely below this share of its mean."""
 
 Claim = Literal["up", "down", "flat"]
 SIZE_CLAIMS: tuple[tuple[str, str, Claim], ...] = (
@@ -82,7 +82,9 @@ def _coefficient(
     if np.unique(x).size < ENOUGH:
         return None
     line = coefficient_trend(x, y, coefficient=f"{name} ({method})", size=axis)
-    verdict = _flat(line.slope_interval, float(y.mean())) if claim == "flat" else direction(line.slope_interval, claim)
+    verdict = (
+        _flat(line.slope_interval, x, float(y.mean())) if claim == "flat" else direction(line.slope_interval, claim)
+    )
     means = ", ".join(f"{value:,.0f}: {y[x == value].mean():+.2f}" for value in np.unique(x))
     error, spread = held_out_error(x, y)
     evidence = (
@@ -92,11 +94,11 @@ def _coefficient(
     return trend(f"{name} of {method} {SAID[claim]} with {axis}.", verdict, evidence, paper)
 
 
-def _flat(interval: tuple[float, float] | None, mean: float) -> Verdict:
+def _flat(interval: tuple[float, float] | None, x: np.ndarray, mean: float) -> Verdict:
     if interval is None:
         return "cannot tell"
-    low, high = (end * np.log(2) / abs(mean) for end in interval)
-    if low > -FLAT and high < FLAT:
+    low, high = (end * np.log(x.max() / x.min()) / abs(mean) for end in interval)
+    if -FLAT < low and high < FLAT:
         return "reproduced"
     return "not reproduced" if low > FLAT or high < -FLAT else "cannot tell"
 

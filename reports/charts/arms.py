@@ -34,7 +34,7 @@ def gold_of_arms(
     hue = alt.Color(
         "group:N",
         scale=alt.Scale(domain=names, range=hues),
-        legend=alt.Legend(orient="top", title=None, columns=5, symbolType="stroke", labelLimit=260),
+        legend=alt.Legend(orient="top", title=None, columns=5, symbolType="stroke", labelLimit=260, offset=38),
     )
     x = alt.X("d:Q", title=x_title, scale=alt.Scale(nice=False, zero=True))
     y = alt.Y("gold:Q", title="gold gain (gold SD)")

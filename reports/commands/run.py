@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +28,8 @@ proxy reward models of several sizes are trained on them, best-of-n and PPO opti
 all along. Recipes: `tiny` (the demo: two cores, minutes, nothing to download) and `smoke` (seconds, too small to show
 anything). The same command resumes an interrupted run."""
 
+MOST_SEEDS, MOST_WORKERS = 1000, 1024
+
 
 @dataclass(frozen=True)
 class RunOptions:
@@ -41,23 +44,30 @@ class RunOptions:
     seed: int = 0
     """Decides every table: the same seed on the same machine gives the same bytes."""
     policy: str = ""
-    """Causal language model to optimize, folder or hub name; default: the embedded one."""
+    """Causal language model to optimize: folder, hub name or GGUF file; default: the embedded one."""
     gold: str = ""
-    """Gold reward model, folder or hub name; default: the embedded one."""
+    """Gold reward model of one label: folder or hub name; default: the embedded one, which reads plain text."""
+    proxy_base: tuple[str, ...] = ()
+    """Models that proxies start from, folders or hub names: one per proxy size of the recipe, or one that is cut to its
+    first layers; default: the embedded ones, or `--policy`."""
     prompts: str = ""
     """Text file, one prompt per line; default: openings of movie reviews."""
+    chat: Literal["auto", "on", "off"] = "auto"
+    """Chat templates of policy, gold and proxies: used where there is one, required, or ignored."""
     from_scratch: bool = False
     """Train the embedded policy and gold first instead of using the shipped ones."""
     ppo_steps: int | None = None
     """PPO updates; default: the recipe's."""
     ppo_seeds: int | None = None
     """PPO runs per proxy; default: the recipe's."""
+    learning_rate: float | None = None
+    """PPO's learning rate; default: the recipe's, times 128 / width for a policy wider than the embedded one."""
     kl_coefficient: float | None = None
     """Weight of the KL penalty in PPO's reward, proxy units per nat; default: the recipe's, 0."""
     device: Literal["cpu", "cuda"] = "cpu"
     """Where models run."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Precision of the policy; reward models always use float32."""
+    """Precision of the policy's matrix products; weights and reward models are float32."""
     workers: int = 0
     """Processes, one thread each; default: one per core, one on a GPU."""
     no_store: bool = False
@@ -69,7 +79,7 @@ class RunOptions:
 def main(argv: Sequence[str]) -> int:
     """Run or resume a recipe; print where the report is, last."""
     options = parse_options(RunOptions, argv, prog="overopt run", description=DESCRIPTION)
-    for package in ("torch", "transformers", "trl"):
+    for package in ("torch", "transformers", "trl", "datasets", "accelerate"):
         if find_spec(package) is None:
             raise InputError(f"`overopt run` needs {package}, which is not installed: pip install 'overopt[lm]'.")
     # Read before torch is imported: one thread per process, as in the workers, and no look-ups at a hub's address.
@@ -87,35 +97,50 @@ def main(argv: Sequence[str]) -> int:
 
 def _pipeline(options: RunOptions) -> Pipeline:
     from overopt.bridges.lm.pipeline import Pipeline
+    from overopt.bridges.lm.proxy_base import with_own_models
     from overopt.bridges.lm.recipes import recipe_named
     from overopt.bridges.lm.world import WorldSource
 
-    if options.from_scratch and (options.policy or options.gold):
-        raise InputError("`--from-scratch` trains the embedded policy and gold; it excludes `--policy` and `--gold`.")
+    own = [name for name in ("policy", "gold", "proxy_base") if getattr(options, name)]
+    if options.from_scratch and own:
+        named = f"--{own[0].replace('_', '-')}"
+        raise InputError(f"`--from-scratch` trains the embedded policy, gold and proxy bases; it excludes `{named}`.")
+    if options.seed < 0:
+        raise InputError(f"`--seed` must be >= 0, got {options.seed}.")
     recipe = recipe_named(options.recipe)
     if options.size == "smoke":
         recipe = recipe.smoke()
+    source = WorldSource(
+        policy=options.policy, gold=options.gold, prompts=options.prompts,
+        device=options.device, dtype=options.dtype, chat=options.chat,
+    )  # fmt: skip
+    recipe, source = with_own_models(recipe, source, options.proxy_base)
     ppo = recipe.ppo
     if options.ppo_steps is not None:
         ppo = replace(ppo, steps=options.ppo_steps)
+    if options.learning_rate is not None:
+        ppo = replace(ppo, learning_rate=options.learning_rate)
     if options.kl_coefficient is not None:
         ppo = replace(ppo, kl_coefficient=options.kl_coefficient)
     seeds = recipe.seeds if options.ppo_seeds is None else options.ppo_seeds
-    if seeds < 1:
-        raise InputError(f"`--ppo-seeds` must be >= 1, got {seeds}.")
-    if options.workers < 0:
-        raise InputError(f"`--workers` must be >= 0, got {options.workers}.")
+    for name in ("learning_rate", "kl_coefficient"):
+        if getattr(ppo, name) == float("inf"):
+            raise InputError(f"`--{name.replace('_', '-')}` must be finite, got inf.")
+    if not 1 <= seeds <= MOST_SEEDS:
+        raise InputError(f"`--ppo-seeds` must be in 1..{MOST_SEEDS}, got {seeds}.")
+    if not 0 <= options.workers <= MOST_WORKERS:
+        raise InputError(f"`--workers` must be in 0..{MOST_WORKERS}, got {options.workers}.")
     if options.device == "cuda":
         import torch
 
         if not torch.cuda.is_available():
             raise InputError("`--device` must be a device that torch can use here, got 'cuda' (no CUDA device found).")
-    source = WorldSource(options.policy, options.gold, options.prompts, "", options.device, options.dtype)
     return Pipeline(replace(recipe, ppo=ppo, seeds=seeds), source, options.seed, options.from_scratch)
 
 
 def _run(pipeline: Pipeline, out: Path, options: RunOptions) -> RunSummary:
     from overopt.bridges.lm.stages import prepare_process
+    from overopt.bridges.lm.world import check_prompt_lengths, how_it_reads
     from overopt.bridges.provenance import provenance
     from overopt.bridges.run_analysis import analyse
     from overopt.bridges.run_directory import RunDirectory
@@ -126,6 +151,11 @@ def _run(pipeline: Pipeline, out: Path, options: RunOptions) -> RunSummary:
     began = time.perf_counter()
     prepare_process()
     pipeline.check()
+    ppo = pipeline.recipe.ppo
+    check_prompt_lengths(pipeline.source, pipeline.recipe.prompts, ppo.max_new_tokens)
+    how = how_it_reads(pipeline.source)
+    if how:
+        print(how, file=sys.stderr)
     config = pipeline.config()
     directory = RunDirectory.open(out, config)
     origin = provenance()
@@ -144,7 +174,7 @@ def _run(pipeline: Pipeline, out: Path, options: RunOptions) -> RunSummary:
             bar = display.add_task("analysis", total=None)
             summary = analyse(
                 directory.path,
-                world=pipeline.source.description(),
+                world=f"{pipeline.source.description()} {how}".strip(),
                 limits=pipeline.limits(),
                 provenance=origin,
                 timings=directory.timings(),

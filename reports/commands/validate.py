@@ -25,7 +25,7 @@ class ValidateOptions:
 
     study: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="STUDY")] = "all"
     """coverage, controls, checkpoints, tables (mutated files), or all of them; claims (the ledger on 20,000 worlds) and
-    mutation (broken formulas) stand alone."""
+    mutation (broken formulas) stand alone. document writes the tallies stored in --out into --page."""
     banks: int = 2000
     """Simulated banks per cell."""
     cells: tuple[str, ...] = ()
@@ -40,6 +40,8 @@ class ValidateOptions:
     """Worker processes. The result does not depend on their number."""
     out: Path = Path("runs/validation")
     """Tallies are stored here, one JSON file per cell; the same command continues them."""
+    page: Path = Path("reports/docs/estimator.md")
+    """Page whose tables study document rewrites."""
     seed: int = 0
     """Seed of the simulated banks."""
     json: bool = False
@@ -64,12 +66,16 @@ def main(argv: Sequence[str]) -> int:
         return validate_mutation(
             options.mutants, options.seed, options.out, options.json, minutes=options.minutes, doc=options.doc
         )
+    if options.study == "document":
+        from overopt.reports.validation_tables import read_tallies, update_page
+
+        update_page(options.page, read_tallies(options.out))
+        return 0
     from overopt.bridges.validation.study import STUDIES, run_cell
 
     if options.study != "all" and options.study not in STUDIES:
-        raise InputError(
-            f"STUDY must be all or one of {', '.join([*STUDIES, 'claims', 'mutation'])}, got '{options.study}'."
-        )
+        known = ", ".join([*STUDIES, "claims", "mutation", "document"])
+        raise InputError(f"STUDY must be all or one of {known}, got '{options.study}'.")
     names = list(STUDIES) if options.study == "all" else [options.study]
     chosen = [(name, cell) for name in names for cell in STUDIES[name] if _wanted(cell, options.cells)]
     if not chosen:

@@ -24,10 +24,11 @@ ABREAST = 3
 
 def arms_section(run: RunSummary) -> Section | None:
     """Gold of every arm on one axis, a table of where each peaks and ends, and a panel per arm; None with one arm."""
+    families = _families(run)
     groups: dict[tuple[str, str], list[MeasuredCurve]] = {}
     for curve in run.curves:
         if curve.method != "best-of-n":
-            groups.setdefault((curve.method, curve.proxy_name), []).append(curve)
+            groups.setdefault((curve.method, families.get(curve.proxy_name, curve.proxy_name)), []).append(curve)
     if len(groups) < 2:
         return None
     methods = {method for method, _ in groups}
@@ -35,9 +36,18 @@ def arms_section(run: RunSummary) -> Section | None:
     named = {_name(method, proxy, len(methods), len(proxies)): curves for (method, proxy), curves in groups.items()}
     return Section(
         "Every policy, side by side",
-        (_overlay(named), _table(run, groups, len(methods), len(proxies)), *_panels(named)),
+        (
+            _overlay(named, ordered=_by_size(run, proxies)),
+            _table(run, groups, len(methods), len(proxies)),
+            *_panels(named),
+        ),
         lead="One line per seed. The peak is chosen on half of the held-out prompts and measured on the other half.",
     )
+
+
+def _families(run: RunSummary) -> dict[str, str]:
+    """Proxy -> its name without the number of its replicate: replicates are seeds of one policy."""
+    return {proxy.name: proxy.name.removesuffix(f"-r{proxy.replicate}") for proxy in run.proxies}
 
 
 def _name(method: str, proxy: str, methods: int, proxies: int) -> str:
@@ -48,16 +58,24 @@ def _name(method: str, proxy: str, methods: int, proxies: int) -> str:
     return proxy if methods == 1 else f"{method_name(method)} on {proxy}"
 
 
+def _by_size(run: RunSummary, names: set[str]) -> bool:
+    """Whether these proxies differ by their size or their labels alone, so that an ordered ramp fits."""
+    shown = [proxy for proxy in run.proxies if proxy.name in names]
+    return len(shown) > 1 and all(proxy.kind == "trained" and not proxy.variant for proxy in shown)
+
+
 def _x_title(curves: Sequence[MeasuredCurve]) -> str:
     return d_title(" or ".join(dict.fromkeys(curve.kl_kind for curve in curves)))
 
 
-def _overlay(named: Mapping[str, Sequence[MeasuredCurve]]) -> Figure:
+def _overlay(named: Mapping[str, Sequence[MeasuredCurve]], *, ordered: bool) -> Figure:
     ends = ", ".join(
         f"{name} {signed(float(np.mean([c.points[-1].gold for c in group])))}" for name, group in named.items()
     )
     return Figure(
-        chart=gold_of_arms(named, x_title=_x_title([curve for group in named.values() for curve in group])),
+        chart=gold_of_arms(
+            named, x_title=_x_title([curve for group in named.values() for curve in group]), ordered=ordered
+        ),
         title="Gold along every path",
         alt=f"Gold gain at the last measurement, mean over seeds: {ends} gold SD.",
         name="arms",
@@ -69,7 +87,8 @@ def _table(
 ) -> Table:
     rows = []
     for (method, proxy), curves in groups.items():
-        peaks = [peak for peak in run.peaks if (peak.method, peak.proxy_name) == (method, proxy)]
+        members = {curve.proxy_name for curve in curves}
+        peaks = [peak for peak in run.peaks if peak.method == method and peak.proxy_name in members]
         rows.append((_name(method, proxy, methods, proxies), str(len(curves)), *_peak_cells(peaks)))
     columns = ("policy", "seeds", "gold at its peak", "KL there", "gold at the end", "KL there", "proxy at the end")
     return Table(columns, tuple(rows), caption="Mean over seeds, ± the seeds' standard deviation; gold SD, nats.")

@@ -32,6 +32,7 @@ from overopt.reports.pages.blocks import (
     Table,
     Text,
 )  # fmt: skip
+from overopt.reports.pages.coefficients_section import coefficients_section
 from overopt.reports.pages.proxies_section import proxies_section
 from overopt.reports.pages.sentences import best_of_n_sentence, headline, opening, span, where_it_went
 from overopt.reports.pages.split_blocks import (
@@ -52,8 +53,8 @@ __all__ = ["CONTROL", "demo_picture", "run_page"]
 def run_page(run: RunSummary) -> Page:
     """The page of a run, or of several seeds overlaid (:meth:`RunSummary.overlay`)."""
     sections = (
-        _texts(run), _decomposition(run), _along_ppo(run), arms_section(run), proxies_section(run), _exchange(run),
-        _trends(run), _laws(run), _kl(run), _limits(run),
+        _texts(run), _decomposition(run), _along_ppo(run), arms_section(run), proxies_section(run),
+        coefficients_section(run), _exchange(run), _trends(run), _laws(run), _kl(run), _limits(run),
     )  # fmt: skip
     seeds = ", ".join(map(str, run.seeds))
     said = f" · seed{'s' if len(run.seeds) > 1 else ''} {seeds}" if run.seeds else ""

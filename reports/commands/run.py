@@ -25,8 +25,8 @@ __all__ = ["RunOptions", "main"]
 
 DESCRIPTION = """Measure reward-model overoptimization on real models: a gold reward model labels pairs of completions,
 proxy reward models of several sizes are trained on them, best-of-n and PPO optimize the proxies, and gold is measured
-all along. Recipes: `tiny` (the demo: two cores, minutes, nothing to download) and `smoke` (seconds, too small to show
-anything). The same command resumes an interrupted run."""
+all along. `tiny` is the demo: two cores, minutes, nothing to download; `--list` names the other recipes, `--size smoke`
+tries one in seconds. The same command resumes an interrupted run."""
 
 MOST_SEEDS, MOST_WORKERS = 1000, 1024
 
@@ -37,6 +37,8 @@ class RunOptions:
 
     recipe: tyro.conf.Positional[str] = "tiny"
     """What to run."""
+    list: bool = False
+    """Print the recipes, what each measures and what it costs, and stop."""
     out: str = ""
     """Run folder; default runs/RECIPE."""
     size: Literal["full", "smoke"] = "full"
@@ -84,6 +86,9 @@ def main(argv: Sequence[str]) -> int:
             raise InputError(f"`overopt run` needs {package}, which is not installed: pip install 'overopt[lm]'.")
     # Read before torch is imported: one thread per process, as in the workers, and no look-ups at a hub's address.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if options.list:
+        _print_recipes()
+        return 0
     pipeline = _pipeline(options)
     out = Path(options.out or f"runs/{options.recipe}{'-smoke' if options.size == 'smoke' else ''}")
     summary = _run(pipeline, out, options)
@@ -93,6 +98,13 @@ def main(argv: Sequence[str]) -> int:
         _print(summary)
         print(out / "report.html")
     return 0
+
+
+def _print_recipes() -> None:
+    from overopt.bridges.lm.recipes import RECIPES
+
+    rows = [[recipe.name, recipe.measures, recipe.cost or "not timed"] for recipe in RECIPES.values()]
+    print_table(["recipe", "measures", "two CPU cores"], rows)
 
 
 def _pipeline(options: RunOptions) -> Pipeline:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import get_args
 
 import numpy as np
@@ -14,7 +13,15 @@ from overopt.bridges.checkpoints import Checkpoints
 from overopt.bridges.kl import KL, KLEstimator
 from overopt.bridges.score_bank import ScoreBank
 from overopt.bridges.stored_bank import StoredBank
-from overopt.bridges.table_files import TableFile, is_parquet, labels, numbers, open_table
+from overopt.bridges.table_files import TableFile, is_parquet, open_table
+from overopt.bridges.table_rows import (
+    TableColumns,
+    TableRows,
+    append_rows,
+    column_of,
+    optional_column,
+    proxy_names,
+)
 from overopt.theory.errors import InputError
 
 __all__ = ["STREAM_ROWS", "TableColumns", "Tables", "read_tables"]
@@ -22,23 +29,6 @@ __all__ = ["STREAM_ROWS", "TableColumns", "Tables", "read_tables"]
 Array = NDArray[np.float64]
 STREAM_ROWS = 20_000_000
 """A Parquet bank with more rows than this stays on disk and is read by row group."""
-
-
-@dataclass(frozen=True)
-class TableColumns:
-    """Which columns hold what; None means the column of the field's own name, where there is one.
-
-    ``proxy`` names one or several columns; by default ``proxy`` and every column whose name starts with ``proxy_``.
-    """
-
-    prompt: str | None = None
-    sample: str | None = None
-    gold: str | None = None
-    proxy: tuple[str, ...] = ()
-    checkpoint: str | None = None
-    kl: str | None = None
-    logratio: str | None = None
-    length: str | None = None
 
 
 @dataclass(frozen=True)
@@ -58,32 +48,6 @@ class Tables:
     bank: ScoreBank | StoredBank
     checkpoints: Checkpoints | None
     warnings: tuple[str, ...]
-
-
-@dataclass
-class _Rows:
-    """The rows of all files of one kind, concatenated; knows where each row came from."""
-
-    files: list[str] = field(default_factory=list)
-    counts: list[int] = field(default_factory=list)
-    prompts: list[NDArray[np.object_]] = field(default_factory=list)
-    samples: list[NDArray[np.int64] | None] = field(default_factory=list)
-    columns: list[dict[str, Array]] = field(default_factory=list)
-
-    def locate(self, row: int) -> str:
-        """``"scores.csv, row 17"`` of a row of the concatenation."""
-        index = int(np.searchsorted(np.cumsum(self.counts), row, side="right"))
-        return f"{self.files[index]}, row {row - sum(self.counts[:index]) + 1}"
-
-    def joined(self, name: str) -> Array | None:
-        """A column over all files; None where no file has it."""
-        present = [name in columns for columns in self.columns]
-        if not any(present):
-            return None
-        if not all(present):
-            have, lack = self.files[present.index(True)], self.files[present.index(False)]
-            raise InputError(f"{lack}: column '{name}' must exist as in {have}.")
-        return np.concatenate([columns[name] for columns in self.columns])
 
 
 def read_tables(
@@ -111,14 +75,14 @@ def read_tables(
     if len(set(paths)) < len(paths):
         raise InputError(f"every file must be given once, got {', '.join(paths)}.")
     tables = [open_table(path) for path in paths]
-    proxies = _proxy_names(tables, wanted)
+    proxies = proxy_names(tables, wanted)
     stored = _stored(tables, wanted, proxies)
     if stored is not None:
         return Tables(stored, None, ())
-    base, tuned = _Rows(), _Rows()
+    base, tuned = TableRows(), TableRows()
     kinds: dict[str, str] = {}
     for table in tables:
-        _append(table, wanted, proxies, base, tuned, kinds)
+        append_rows(table, wanted, proxies, base, tuned, kinds)
     estimator = _estimator(kinds, kl_kind)
     warnings: list[str] = []
     bank = _bank(base, proxies, warnings) if base.files else None
@@ -127,120 +91,6 @@ def read_tables(
         bank, checkpoints = _with_base(bank, checkpoints, warnings)
     assert bank is not None  # there is at least one file, and checkpoints come back with a bank
     return Tables(bank, checkpoints, tuple(warnings))
-
-
-def _proxy_names(tables: Sequence[TableFile], wanted: TableColumns) -> tuple[str, ...]:
-    if wanted.proxy:
-        if len(set(wanted.proxy)) < len(wanted.proxy):
-            raise InputError(f"every proxy must be named once, got {', '.join(wanted.proxy)}.")
-        return tuple(wanted.proxy)
-    first = tables[0]
-    found = tuple(n for n in first.names if re.fullmatch(r"proxy([ _.:-].*|\d*)", n.strip().lower()))
-    if not found:
-        first.find("proxy")
-    return found
-
-
-def _column(table: TableFile, given: str | None, default: str) -> str | None:
-    """The file's column for one role, or None where it has none and the user named none."""
-    if given is not None:
-        return table.find(given)
-    return table.find(default) if table.has(default) else None
-
-
-def _append(
-    table: TableFile, wanted: TableColumns, proxies: tuple[str, ...], base: _Rows, tuned: _Rows, kinds: dict[str, str]
-) -> None:
-    """Read one file and add its rows to the bank's or to the checkpoints'."""
-    prompt = _column(table, wanted.prompt, "prompt")
-    sample = _column(table, wanted.sample, "sample")
-    # A bank beside a run has no checkpoint, kl or logratio column: there a named column may be missing.
-    checkpoint = _optional(table, wanted.checkpoint, "checkpoint")
-    roles = {"gold": table.find(wanted.gold or "gold")}
-    roles |= {f"proxy:{name}": table.find(name) for name in proxies}
-    length = _column(table, wanted.length, "length")
-    if length is not None and length not in roles.values():
-        roles["length"] = length
-    if checkpoint is not None:
-        roles |= {
-            role: name
-            for role, given in (("kl", wanted.kl), ("logratio", wanted.logratio))
-            if (name := _column(table, given, role)) is not None
-        }
-    for name in proxies:
-        if roles[f"proxy:{name}"] == roles["gold"]:
-            raise InputError(f"{table.path}: a proxy must differ from gold, got column '{roles['gold']}' for both.")
-    kind = "kl_kind" if checkpoint is not None and table.has("kl_kind") else None
-    extra = [name for name in (prompt, sample, checkpoint, kind and table.find(kind)) if name is not None]
-    read = table.read([*roles.values(), *extra])
-    rows = tuned if checkpoint is not None else base
-    values = {role: numbers(read[name], table.path, name) for role, name in roles.items()}
-    if checkpoint is not None:
-        values["checkpoint"] = _checkpoint_values(read[checkpoint], table.path, checkpoint)
-    if "kl" in values and (values["kl"] < 0).any():
-        row = int(np.flatnonzero(values["kl"] < 0)[0])
-        raise InputError(
-            f"{table.path}, row {row + 1}, column '{roles['kl']}': a KL must be >= 0, got {values['kl'][row]:g}; "
-            "a log-ratio per sample belongs in --logratio."
-        )
-    count = values["gold"].size
-    if prompt is None:
-        names = np.full(count, "pool", dtype=np.object_)
-    else:
-        codes, unique = labels(read[prompt], table.path, prompt)
-        names = np.array(unique, dtype=np.object_)[codes]
-    rows.files.append(table.path)
-    rows.counts.append(count)
-    rows.prompts.append(names)
-    rows.samples.append(None if sample is None else _sample_numbers(read[sample], table.path, sample))
-    rows.columns.append(values)
-    if kind is not None:
-        for found in labels(read[table.find(kind)], table.path, kind)[1]:
-            kinds.setdefault(found, table.path)
-
-
-def _optional(table: TableFile, given: str | None, default: str) -> str | None:
-    name = given or default
-    return table.find(name) if table.has(name) else None
-
-
-def _checkpoint_values(column: object, path: str, name: str) -> Array:
-    """Checkpoints as numbers; ``checkpoint-500`` and the like count by their trailing number."""
-    codes, names = labels(column, path, name)
-    try:
-        values = np.array([float(text) for text in names])
-    except ValueError:
-        matches = [re.fullmatch(r"(.*?)(\d+(?:\.\d+)?)", text.strip()) for text in names]
-        prefixes = {match[1] for match in matches if match}
-        if len(prefixes) > 1 or not all(matches):
-            bad = next((text for text, match in zip(names, matches, strict=True) if match is None), names[-1])
-            row = int(np.flatnonzero(codes == names.index(bad))[0]) + 1
-            raise InputError(
-                f"{path}, row {row}, column '{name}': a checkpoint must be a number (a step or a beta), got '{bad}'."
-            ) from None
-        values = np.array([float(match[2]) for match in matches if match])
-    if not np.isfinite(values).all():
-        bad_code = int(np.flatnonzero(~np.isfinite(values))[0])
-        row = int(np.flatnonzero(codes == bad_code)[0]) + 1
-        raise InputError(f"{path}, row {row}, column '{name}': must be finite, got {values[bad_code]}.")
-    return np.asarray(values[codes])
-
-
-def _sample_numbers(column: object, path: str, name: str) -> NDArray[np.int64]:
-    """Whole numbers as they are; any other labels by their sorted position."""
-    codes, names = labels(column, path, name)
-    try:
-        values = np.array([int(text) if re.fullmatch(r"\s*[+-]?\d{1,18}\s*", text) else _whole(text) for text in names])
-    except ValueError:
-        values = np.arange(len(names))
-    return np.asarray(values, dtype=np.int64)[codes]
-
-
-def _whole(text: str) -> int:
-    value = float(text)
-    if not value.is_integer() or abs(value) >= 2**53:
-        raise ValueError(text)
-    return int(value)
 
 
 def _estimator(kinds: Mapping[str, str], given: KLEstimator) -> KLEstimator:
@@ -261,7 +111,7 @@ def _estimator(kinds: Mapping[str, str], given: KLEstimator) -> KLEstimator:
 
 
 def _score_bank(
-    rows: _Rows, roles: Mapping[str, str], mask: NDArray[np.bool_] | None, locate: Callable[[int], str]
+    rows: TableRows, roles: Mapping[str, str], mask: NDArray[np.bool_] | None, locate: Callable[[int], str]
 ) -> ScoreBank:
     """The rows (of one checkpoint, with ``mask``) as a bank whose proxies are these columns: name -> role."""
     unique, codes = np.unique(np.concatenate(rows.prompts), return_inverse=True)
@@ -287,7 +137,7 @@ def _score_bank(
     )
 
 
-def _bank(rows: _Rows, proxies: tuple[str, ...], warnings: list[str]) -> ScoreBank:
+def _bank(rows: TableRows, proxies: tuple[str, ...], warnings: list[str]) -> ScoreBank:
     bank = _score_bank(rows, {name: f"proxy:{name}" for name in proxies}, None, rows.locate)
     where = ", ".join(rows.files)
     _check_bank(bank, where)
@@ -316,7 +166,7 @@ def _check_bank(bank: ScoreBank, where: str) -> None:
         )
 
 
-def _checkpoints(rows: _Rows, proxies: tuple[str, ...], estimator: KLEstimator, warnings: list[str]) -> Checkpoints:
+def _checkpoints(rows: TableRows, proxies: tuple[str, ...], estimator: KLEstimator, warnings: list[str]) -> Checkpoints:
     column = rows.joined("checkpoint")
     assert column is not None
     # Columns beside the proxies ride along, so that the bank's sort by prompt and sample holds for them too.
@@ -400,7 +250,7 @@ def _stored(tables: Sequence[TableFile], wanted: TableColumns, proxies: tuple[st
     import pyarrow.parquet as pq
 
     (table, *more) = tables
-    if more or not is_parquet(table.path) or _optional(table, wanted.checkpoint, "checkpoint") is not None:
+    if more or not is_parquet(table.path) or optional_column(table, wanted.checkpoint, "checkpoint") is not None:
         return None
     if pq.read_metadata(table.path).num_rows <= STREAM_ROWS:
         return None
@@ -408,6 +258,6 @@ def _stored(tables: Sequence[TableFile], wanted: TableColumns, proxies: tuple[st
         table.path,
         {name: table.find(name) for name in proxies},
         gold=table.find(wanted.gold or "gold"),
-        prompt=_column(table, wanted.prompt, "prompt"),
-        sample=_column(table, wanted.sample, "sample"),
+        prompt=column_of(table, wanted.prompt, "prompt"),
+        sample=column_of(table, wanted.sample, "sample"),
     )

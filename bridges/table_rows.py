@@ -1,0 +1,181 @@
+"""The rows of somebody's score tables: which column holds what, every cell checked where it is read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from overopt.bridges.table_files import TableFile, labels, numbers
+from overopt.theory.errors import InputError
+
+__all__ = ["TableColumns", "TableRows", "append_rows", "column_of", "optional_column", "proxy_names"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class TableColumns:
+    """Which columns hold what; None means the column of the field's own name, where there is one.
+
+    ``proxy`` names one or several columns; by default ``proxy`` and every column whose name starts with ``proxy_``.
+    """
+
+    prompt: str | None = None
+    sample: str | None = None
+    gold: str | None = None
+    proxy: tuple[str, ...] = ()
+    checkpoint: str | None = None
+    kl: str | None = None
+    logratio: str | None = None
+    length: str | None = None
+
+
+@dataclass
+class TableRows:
+    """The rows of all files of one kind, concatenated; knows where each row came from."""
+
+    files: list[str] = field(default_factory=list)
+    counts: list[int] = field(default_factory=list)
+    prompts: list[NDArray[np.object_]] = field(default_factory=list)
+    samples: list[NDArray[np.int64] | None] = field(default_factory=list)
+    columns: list[dict[str, Array]] = field(default_factory=list)
+
+    def locate(self, row: int) -> str:
+        """``"scores.csv, row 17"`` of a row of the concatenation."""
+        index = int(np.searchsorted(np.cumsum(self.counts), row, side="right"))
+        return f"{self.files[index]}, row {row - sum(self.counts[:index]) + 1}"
+
+    def joined(self, name: str) -> Array | None:
+        """A column over all files; None where no file has it."""
+        present = [name in columns for columns in self.columns]
+        if not any(present):
+            return None
+        if not all(present):
+            have, lack = self.files[present.index(True)], self.files[present.index(False)]
+            raise InputError(f"{lack}: column '{name}' must exist as in {have}.")
+        return np.concatenate([columns[name] for columns in self.columns])
+
+
+def proxy_names(tables: Sequence[TableFile], wanted: TableColumns) -> tuple[str, ...]:
+    """The proxies asked for, else ``proxy`` and every column of the first file whose name starts with it."""
+    if wanted.proxy:
+        if len(set(wanted.proxy)) < len(wanted.proxy):
+            raise InputError(f"every proxy must be named once, got {', '.join(wanted.proxy)}.")
+        return tuple(wanted.proxy)
+    first = tables[0]
+    found = tuple(n for n in first.names if re.fullmatch(r"proxy([ _.:-].*|\d*)", n.strip().lower()))
+    if not found:
+        first.find("proxy")
+    return found
+
+
+def column_of(table: TableFile, given: str | None, default: str) -> str | None:
+    """The file's column for one role, or None where it has none and the user named none."""
+    if given is not None:
+        return table.find(given)
+    return table.find(default) if table.has(default) else None
+
+
+def append_rows(
+    table: TableFile,
+    wanted: TableColumns,
+    proxies: tuple[str, ...],
+    base: TableRows,
+    tuned: TableRows,
+    kinds: dict[str, str],
+) -> None:
+    """Read one file and add its rows to the bank's or to the checkpoints'."""
+    prompt = column_of(table, wanted.prompt, "prompt")
+    sample = column_of(table, wanted.sample, "sample")
+    # A bank beside a run has no checkpoint, kl or logratio column: there a named column may be missing.
+    checkpoint = optional_column(table, wanted.checkpoint, "checkpoint")
+    roles = {"gold": table.find(wanted.gold or "gold")}
+    roles |= {f"proxy:{name}": table.find(name) for name in proxies}
+    length = column_of(table, wanted.length, "length")
+    if length is not None and length not in roles.values():
+        roles["length"] = length
+    if checkpoint is not None:
+        roles |= {
+            role: name
+            for role, given in (("kl", wanted.kl), ("logratio", wanted.logratio))
+            if (name := column_of(table, given, role)) is not None
+        }
+    for name in proxies:
+        if roles[f"proxy:{name}"] == roles["gold"]:
+            raise InputError(f"{table.path}: a proxy must differ from gold, got column '{roles['gold']}' for both.")
+    kind = "kl_kind" if checkpoint is not None and table.has("kl_kind") else None
+    extra = [name for name in (prompt, sample, checkpoint, kind and table.find(kind)) if name is not None]
+    read = table.read([*roles.values(), *extra])
+    rows = tuned if checkpoint is not None else base
+    values = {role: numbers(read[name], table.path, name) for role, name in roles.items()}
+    if checkpoint is not None:
+        values["checkpoint"] = _checkpoint_values(read[checkpoint], table.path, checkpoint)
+    if "kl" in values and (values["kl"] < 0).any():
+        row = int(np.flatnonzero(values["kl"] < 0)[0])
+        raise InputError(
+            f"{table.path}, row {row + 1}, column '{roles['kl']}': a KL must be >= 0, got {values['kl'][row]:g}; "
+            "a log-ratio per sample belongs in --logratio."
+        )
+    count = values["gold"].size
+    if prompt is None:
+        names = np.full(count, "pool", dtype=np.object_)
+    else:
+        codes, unique = labels(read[prompt], table.path, prompt)
+        names = np.array(unique, dtype=np.object_)[codes]
+    rows.files.append(table.path)
+    rows.counts.append(count)
+    rows.prompts.append(names)
+    rows.samples.append(None if sample is None else _sample_numbers(read[sample], table.path, sample))
+    rows.columns.append(values)
+    if kind is not None:
+        for found in labels(read[table.find(kind)], table.path, kind)[1]:
+            kinds.setdefault(found, table.path)
+
+
+def optional_column(table: TableFile, given: str | None, default: str) -> str | None:
+    """The file's column for one role, or None where it has none, named by the user or not."""
+    name = given or default
+    return table.find(name) if table.has(name) else None
+
+
+def _checkpoint_values(column: object, path: str, name: str) -> Array:
+    """Checkpoints as numbers; ``checkpoint-500`` and the like count by their trailing number."""
+    codes, names = labels(column, path, name)
+    try:
+        values = np.array([float(text) for text in names])
+    except ValueError:
+        matches = [re.fullmatch(r"(.*?)(\d+(?:\.\d+)?)", text.strip()) for text in names]
+        prefixes = {match[1] for match in matches if match}
+        if len(prefixes) > 1 or not all(matches):
+            bad = next((text for text, match in zip(names, matches, strict=True) if match is None), names[-1])
+            row = int(np.flatnonzero(codes == names.index(bad))[0]) + 1
+            raise InputError(
+                f"{path}, row {row}, column '{name}': a checkpoint must be a number (a step or a beta), got '{bad}'."
+            ) from None
+        values = np.array([float(match[2]) for match in matches if match])
+    if not np.isfinite(values).all():
+        bad_code = int(np.flatnonzero(~np.isfinite(values))[0])
+        row = int(np.flatnonzero(codes == bad_code)[0]) + 1
+        raise InputError(f"{path}, row {row}, column '{name}': must be finite, got {values[bad_code]}.")
+    return np.asarray(values[codes])
+
+
+def _sample_numbers(column: object, path: str, name: str) -> NDArray[np.int64]:
+    """Whole numbers as they are; any other labels by their sorted position."""
+    codes, names = labels(column, path, name)
+    try:
+        values = np.array([int(text) if re.fullmatch(r"\s*[+-]?\d{1,18}\s*", text) else _whole(text) for text in names])
+    except ValueError:
+        values = np.arange(len(names))
+    return np.asarray(values, dtype=np.int64)[codes]
+
+
+def _whole(text: str) -> int:
+    value = float(text)
+    if not value.is_integer() or abs(value) >= 2**53:
+        raise ValueError(text)
+    return int(value)

@@ -17,6 +17,9 @@ __all__ = ["coefficient_trends", "held_out_error", "label_trends"]
 ENOUGH = 3
 """Different sizes, or numbers of labels, that a slope needs."""
 
+THRESHOLD = 2000
+"""Comparisons below which the reference experiment's reward models are near chance, whatever their size."""
+
 FLAT = 0.25
 """A coefficient is called constant if its change over all sizes is surely below this share of its mean."""
 
@@ -50,6 +53,7 @@ def label_trends(run: RunSummary) -> list[Trend]:
         trends.append(_best_gold(run, plain, "labels", lambda p: p.labels, 4))
         trends.append(_coefficient(run, plain, "best-of-n", "beta", "down", "labels", lambda p: p.labels, 4))
         trends.append(_coefficient(run, plain, "ppo", "beta", "down", "labels", lambda p: p.labels, 4))
+        trends.append(_threshold(plain))
         trends.append(_share_lost_to_noise(run, plain))
         trends.append(_more_epochs(run))
     trends.append(_loss_predicts_gold(run))
@@ -147,6 +151,24 @@ def _ppo_rise(run: RunSummary, proxies: Sequence[ProxyModel], size: Callable[[Pr
         for value in sorted(rises)
     )
     return f"; under PPO, gold at its peak then at the end {said}"
+
+
+def _threshold(proxies: Sequence[ProxyModel]) -> Trend | None:
+    """Whether gold is within reach of nothing below about 2,000 comparisons, wherever there are more."""
+    gold: dict[int, list[float]] = {}
+    accuracy: dict[int, list[float]] = {}
+    for proxy in proxies:
+        gold.setdefault(proxy.labels, []).append(proxy.gold_peak or 0.0)
+        accuracy.setdefault(proxy.labels, []).append(proxy.heldout_accuracy)
+    few, many = [n for n in gold if n < THRESHOLD], [n for n in gold if n >= THRESHOLD]
+    if not few or not many:
+        return None
+    most, least = max(np.mean(gold[n]) for n in few), min(np.mean(gold[n]) for n in many)
+    verdict: Verdict = "reproduced" if most < least / 2 else "not reproduced" if most > 0.8 * least else "cannot tell"
+    said = ", ".join(
+        f"{n:,}: gold {np.mean(gold[n]):+.2f}, accuracy {100 * np.mean(accuracy[n]):.0f}%" for n in sorted(gold)
+    )
+    return trend(f"Below about {THRESHOLD:,} labels proxies are near chance.", verdict, said, 4)
 
 
 def _share_lost_to_noise(run: RunSummary, proxies: Sequence[ProxyModel]) -> Trend | None:

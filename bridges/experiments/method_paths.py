@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from overopt.bridges.experiments.reading import Verdict, curves_of, mean_interval, trend
+from overopt.bridges.experiments.reading import Verdict, curves_of, family_names, mean_interval, trend
 from overopt.bridges.run_summary import FittedLaw, MeasuredCurve, RunSummary, SplitRow, Trend
 
 __all__ = ["method_trends"]
@@ -142,9 +142,10 @@ def _shift_grows(run: RunSummary) -> Trend | None:
     if not ends:
         return None
     lost = [row.ci["path_shift"][1] < 0 for row in ends.values() if "path_shift" in row.ci]
+    families = family_names(run)
     groups: dict[str, list[float]] = {}
     for (name, _), row in ends.items():
-        groups.setdefault(name, []).append(row.path_shift or 0.0)
+        groups.setdefault(families.get(name, name), []).append(row.path_shift or 0.0)
     verdict: Verdict = (
         "reproduced" if lost and all(lost) else "not reproduced" if lost and not any(lost) else "cannot tell"
     )

@@ -10,7 +10,7 @@ from scipy import stats
 
 from overopt.bridges.run_summary import MeasuredCurve, RunSummary, Trend
 
-__all__ = ["Verdict", "at_d", "curves_of", "direction", "gold_at_n", "mean_interval", "trend"]
+__all__ = ["Verdict", "at_d", "curves_of", "direction", "family_names", "gold_at_n", "mean_interval", "trend"]
 
 Verdict = Literal["reproduced", "not reproduced", "cannot tell"]
 
@@ -26,6 +26,11 @@ def curves_of(run: RunSummary, method: str, proxy: str | None = None) -> list[Me
     if proxy is None:
         return [curve for curve in wanted if curve.proxy_name != "gold"]
     return [curve for curve in wanted if curve.proxy_name == proxy]
+
+
+def family_names(run: RunSummary) -> dict[str, str]:
+    """Proxy -> its name without the number of its replicate."""
+    return {proxy.name: proxy.name.removesuffix(f"-r{proxy.replicate}") for proxy in run.proxies}
 
 
 def at_d(curve: MeasuredCurve, d: float, value: Literal["gold", "proxy"]) -> float:

@@ -174,6 +174,16 @@ def test_epochs_are_compared_with_the_same_labels():
     assert verdict(run(0.5), "More epochs") == "not reproduced"
 
 
+def test_a_threshold_of_labels_is_a_jump_of_gold():
+    def run(low):
+        golds = {250: low, 1000: low, 2000: 1.0, 4000: 1.2}
+        return label_trends(replace(EMPTY, proxies=tuple(proxy(f"s-{n}", labels=n, gold=g) for n, g in golds.items())))
+
+    assert verdict(run(0.2), "near chance") == "reproduced"
+    assert verdict(run(0.9), "near chance") == "not reproduced"
+    assert verdict(run(0.6), "near chance") == "cannot tell"
+
+
 # ---- penalty
 
 

@@ -102,7 +102,7 @@ def _flat(interval: tuple[float, float] | None, x: np.ndarray, mean: float) -> V
     if interval is None:
         return "cannot tell"
     low, high = (end * np.log(x.max() / x.min()) / abs(mean) for end in interval)
-    if -FLAT < low and high < FLAT:
+    if low > -FLAT and high < FLAT:
         return "reproduced"
     return "not reproduced" if low > FLAT or high < -FLAT else "cannot tell"
 

@@ -200,11 +200,14 @@ def _more_epochs(run: RunSummary) -> Trend | None:
     gain = [(a.gold_peak or 0.0) - (b.gold_peak or 0.0) for a, b in zip(again, same, strict=False)]
     mean, low, high = mean_interval(gain)
     losses = [float(np.mean([p.heldout_loss for p in group])) for group in (same, again)]
-    verdict: Verdict = "not reproduced" if low > 0 else "reproduced"
+    more = [p.gold_peak or 0.0 for p in run.proxies if p.kind == "trained" and p.labels > again[0].labels]
+    worth = float(np.mean(more)) - float(np.mean([p.gold_peak or 0.0 for p in same])) if more else 0.0
+    verdict: Verdict = "not reproduced" if low > 0 else "reproduced" if high < worth / 2 else "cannot tell"
     return trend(
         "More epochs on the same labels do not help.", verdict,
         f"{again[0].variant} against 2 on {again[0].labels} labels, {len(gain)} proxies: gold {mean:+.2f} "
-        f"[{low:+.2f}, {high:+.2f}]; held-out loss {losses[1]:.3f} against {losses[0]:.3f}", 4,
+        f"[{low:+.2f}, {high:+.2f}], more labels {worth:+.2f}; held-out loss {losses[1]:.3f} against "
+        f"{losses[0]:.3f}", 4,
     )  # fmt: skip
 
 

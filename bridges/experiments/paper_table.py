@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from overopt.bridges.experiments.policy_size import policy_size_trends
 from overopt.bridges.run_summary import RunSummary
 
 __all__ = ["CLAIMS", "PaperRow", "paper_table"]
@@ -37,14 +38,23 @@ class PaperRow:
     evidence: str
 
 
+POLICIES = {"policy-67k": 67_376, "policy-252k": 252_144, "methods": 1_365_120}
+"""Recipe -> parameters of the policy that it optimizes against :data:`POLICY_PROXY`."""
+
+POLICY_PROXY = "41k-4000"
+
+
 def paper_table(runs: Mapping[str, RunSummary]) -> tuple[PaperRow, ...]:
     """Every trend of every run, in the order of the claims; a claim that no run speaks about has a row that says so."""
     rows: list[PaperRow] = []
+    policies = {size: runs[recipe] for recipe, size in POLICIES.items() if recipe in runs}
+    across = {"policy sizes": policy_size_trends(policies, POLICY_PROXY)}
+    spoken = {**{recipe: list(run.trends) for recipe, run in runs.items()}, **across}
     for number, claim in sorted(CLAIMS.items(), key=lambda item: item[0] or len(CLAIMS)):
         found = [
             PaperRow(number, claim, recipe, trend.statement, trend.verdict, trend.evidence)
-            for recipe, run in runs.items()
-            for trend in run.trends
+            for recipe, trends in spoken.items()
+            for trend in trends
             if trend.paper == number
         ]
         rows += found or [PaperRow(number, claim, "none", "", "not measured", "no kept run speaks about it")]

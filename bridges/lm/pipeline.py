@@ -12,7 +12,7 @@ from typing import Any
 from overopt.bridges.lm import stages
 from overopt.bridges.lm.proxies import needed_proxies
 from overopt.bridges.lm.recipe import AnyProxy, EnsembleProxy, Proxy, Recipe
-from overopt.bridges.lm.world import WorldSource, load_base, load_gold, prompt_rows, source_fingerprint
+from overopt.bridges.lm.world import EMBEDDED, WorldSource, load_base, load_gold, prompt_rows, source_fingerprint
 from overopt.bridges.run_directory import RunDirectory
 from overopt.bridges.task_graph import Task, run_tasks
 from overopt.bridges.task_store import TaskStore
@@ -99,12 +99,19 @@ class Pipeline:
             built = str(run / "world")
             source = replace(source, policy=f"{built}/policy", gold=f"{built}/gold", backbones=built)
 
+        acting, acting_common = source, common
+        if recipe.acting:
+            acting = replace(source, policy=str(EMBEDDED / f"backbone-{recipe.acting}"))
+            acting_common = {**common, "source": source_fingerprint(acting)}
+
         def add(
             stage: str, work: Callable[..., None], *bound: Any, inputs: Any, needs: tuple[str, ...] = (), size: int = 1
         ) -> None:
             group = stage.split("/")[0]
-            task = partial(work, source, recipe, *bound)
-            tasks.append(Task(stage, task, {**common, "stage": inputs}, (*world, *needs), group, size))
+            labels = group in ("preferences", "proxy")
+            task = partial(work, source if labels else acting, recipe, *bound)
+            own = {**(common if labels else acting_common), "stage": inputs}
+            tasks.append(Task(stage, task, own, (*world, *needs), group, size))
 
         pairs = [stages.held_out_pairs(recipe), recipe.comparisons]
         add("preferences", stages.preferences, seed, inputs=[pairs, recipe.prompts], size=2 * sum(pairs))

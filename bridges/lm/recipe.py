@@ -152,6 +152,9 @@ class Recipe:
     """Proxies with a known fault."""
     ensembles: tuple[EnsembleProxy, ...] = ()
     """Proxies made of trained ones."""
+    acting: str = ""
+    """An embedded backbone, ``252k`` for example, that is optimized in place of the policy; labels and proxies stay
+    those of the policy, so that only the optimized model differs."""
     comparisons: int = 4000
     """Labelled comparisons to train on; a proxy with fewer labels gets the first ones."""
     held_out_share: float = 0.1

@@ -177,6 +177,22 @@ METHODS = replace(
     gold_control_seeds=3,
 )
 
+_POLICIES = tuple(
+    replace(
+        TINY,
+        name=f"policy-{size}",
+        measures=f"A policy of {size} parameters in place of 1.4m, same proxy: is a larger one a better prior?",
+        cost="",
+        healthy="See the kept run; policy-1.4m is the recipe methods, whose PPO arm has the same proxy.",
+        acting=size,
+        trained=(WEAK,),
+        optimized=(WEAK,),
+        seeds=3,
+        gold_control_seeds=0,
+    )
+    for size in ("67k", "252k")
+)
+
 _MEMBERS = grid(("41k",), (4000,), replicates=3)
 _NOISY_MEMBERS = tuple(Proxy("41k", 4000, r, "noise25", label_noise=0.25) for r in range(3))
 _ENSEMBLES = tuple(
@@ -284,8 +300,8 @@ ADVERSARIAL = replace(
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
-        TINY, SMOKE, LARGE_N, CROSS_CHECK, PLANTED, RM_SIZE, DATA_SIZE, KL_PENALTY, METHODS, ENSEMBLES, ITERATED,
-        LABEL_NOISE, REGULARISED_RM, THREE_LEVELS, ADVERSARIAL,
+        TINY, SMOKE, LARGE_N, CROSS_CHECK, PLANTED, RM_SIZE, DATA_SIZE, KL_PENALTY, METHODS, *_POLICIES,
+        ENSEMBLES, ITERATED, LABEL_NOISE, REGULARISED_RM, THREE_LEVELS, ADVERSARIAL,
     )
 }  # fmt: skip
 

@@ -10,6 +10,7 @@ from overopt.bridges.experiments.coefficients import coefficient_trends, held_ou
 from overopt.bridges.experiments.method_paths import method_trends
 from overopt.bridges.experiments.penalty import penalty_trends
 from overopt.bridges.experiments.planted_faults import planted_trends
+from overopt.bridges.experiments.policy_size import policy_size_trends
 from overopt.bridges.run_summary import (
     CurvePoint,
     FittedLaw,
@@ -154,7 +155,10 @@ def test_sizes_left_out_are_predicted_from_the_others_alone():
 def test_epochs_are_compared_with_the_same_labels():
     def run(gain):
         rng = np.random.default_rng(1)
-        plain = [proxy(f"s-{n}-{r}", labels=n, replicate=r, gold=0.5) for n in (250, 1000, 4000) for r in range(3)]
+        plain = [
+            proxy(f"s-{n}-{r}", labels=n, replicate=r, gold=1.5 if n == 4000 else 0.5)
+            for n in (250, 1000, 4000) for r in range(3)
+        ]  # fmt: skip
         again = [
             proxy(
                 f"s-1000-epochs8-{r}",
@@ -231,6 +235,30 @@ def test_gold_turns_or_it_does_not():
 
     for rise, fall, expected in ((1.0, 1.0, "reproduced"), (1.0, 0.1, "not reproduced"), (0.1, 0.0, "cannot tell")):
         assert verdict(method_trends(replace(EMPTY, peaks=(peak(rise, fall),))), "grpo") == expected
+
+
+def policies(rises):
+    def peak(rise, seed):
+        return GoldPeak(
+            "ppo", "p", seed, 20.0, 16.0 + seed, rise + 0.02 * seed, 0.1, 1.0, 0.1, 44.0, 40.0, 2.0, 0.4, 0.05
+        )
+
+    return {
+        size: replace(EMPTY, peaks=tuple(peak(rise, seed) for seed in range(3)))
+        for size, rise in zip((1000, 10_000, 100_000), rises, strict=True)
+    }
+
+
+def test_policies_are_compared_by_the_spread_of_their_seeds():
+    for rises, expected in (
+        ((1.5, 1.2, 1.0), "reproduced"),
+        ((1.0, 1.2, 1.5), "not reproduced"),
+        ((1, 1, 1), "cannot tell"),
+    ):
+        trends = policy_size_trends(policies(rises), "p")
+        assert verdict(trends, "gains less") == expected
+        assert verdict(trends, "same KL") == "cannot tell"
+    assert policy_size_trends(policies((1.5, 1.2, 1.0)), "another") == []
 
 
 def test_an_empty_run_has_no_trends():

@@ -22,6 +22,7 @@ def test_every_trend_of_every_kept_run_is_in_the_table_once():
     for recipe, run in runs.items():
         assert sum(row.recipe == recipe for row in rows) == len(run.trends)
     assert {row.number for row in rows} == set(range(11))
+    assert {row.recipe for row in rows} <= {*runs, "none", "policy sizes"}
 
 
 def test_a_claim_that_no_run_speaks_about_says_so():

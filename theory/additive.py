@@ -11,19 +11,22 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.polynomial import legendre
 from numpy.typing import ArrayLike, NDArray
 
 from overopt.theory.numerics import (
     CONVOLUTION_BATCH,
+    CONVOLUTION_NODES,
     DENSITY_LOGITS,
     LARGEST_VALUE,
     NEGLIGIBLE_LOG,
     PANEL_PROBES,
     QUANTILE_NEWTON_STEPS,
-    RANK_EDGES,
+    QUANTILE_STEP,
     SAME_EDGE,
     SAME_Y,
     STEEPEST_LOG_DENSITY,
+    SUM_EDGES,
 )
 from overopt.theory.panels import Interpolant, integral_to_right, panel_nodes, refine
 from overopt.theory.proxy_law import FrozenLaw, Mixture, density_law
@@ -32,6 +35,9 @@ from overopt.theory.world import World, rank_importance
 __all__ = ["Convolution", "additive_world"]
 
 Array = NDArray[np.float64]
+
+_X, _W = legendre.leggauss(CONVOLUTION_NODES)
+_NODES, _WEIGHTS = (_X + 1) / 2, _W / 2
 
 
 def _density_edges(law: FrozenLaw | Mixture) -> Array:
@@ -115,9 +121,8 @@ class Convolution:
         np.maximum.at(shift, row, probe)
         kept = probe > shift[row] - NEGLIGIBLE_LOG
         row, left, width = row[kept], left[kept], width[kept]
-        nodes, weights = panel_nodes(np.array([0.0, 1.0]))
-        points = left[:, None] + width[:, None] * nodes
-        terms = np.exp(log_integrand(points, row) - shift[row, None]) * width[:, None] * weights
+        points = left[:, None] + width[:, None] * _NODES
+        terms = np.exp(log_integrand(points, row) - shift[row, None]) * width[:, None] * _WEIGHTS
         x = points if first else s[row, None] - points
         mass, moment = np.zeros(s.size), np.zeros(s.size)
         np.add.at(mass, row, terms.sum(axis=1))
@@ -151,9 +156,9 @@ class Convolution:
     @cached_property
     def _table(self) -> tuple[Interpolant, Interpolant]:
         """Interpolants over y of the log-odds of rank and of the conditional mean."""
-        start = self._laws[0].quantile(RANK_EDGES) + self._laws[1].quantile(RANK_EDGES)
+        start = self._laws[0].quantile(SUM_EDGES) + self._laws[1].quantile(SUM_EDGES)
         usable = np.abs(start) < LARGEST_VALUE
-        y, logits = self._to_y(start[usable]), RANK_EDGES[usable]
+        y, logits = self._to_y(start[usable]), SUM_EDGES[usable]
         apart = np.append(True, np.diff(y) > SAME_Y)
         y, logits = y[apart], logits[apart]
         spread = float(np.ptp(self._laws[0].quantile(np.array([-1.0, 1.0]))))
@@ -187,7 +192,10 @@ class Convolution:
         position = np.zeros(target.shape)
         for _ in range(QUANTILE_NEWTON_STEPS):
             gap = table.evaluate(panel, position) - target
-            position = np.clip(position - gap / table.derivative(panel, position), -1.0, 1.0)
+            moved = np.clip(position - gap / table.derivative(panel, position), -1.0, 1.0)
+            position, step = moved, np.abs(moved - position)
+            if not np.any(step > QUANTILE_STEP):
+                break
         # The last step is not clipped: beyond the table it continues the end's slope.
         position = position - (table.evaluate(panel, position) - target) / table.derivative(panel, position)
         left, right = table.edges[panel], table.edges[panel + 1]

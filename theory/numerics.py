@@ -34,6 +34,10 @@ MAX_PANELS = 1000
 NARROWEST_PANEL = 8
 """Half-width of the narrowest panel that is still halved, in units of the spacing of numbers there."""
 
+# A sum's own panels are smooth and few; below the median nothing weighs much, and they widen.
+SUM_EDGES = np.concatenate(
+    [[-MAX_LOGIT, -196, -92, -56, -36, -24, -16], np.arange(-10.0, 47.0, 4.0), [56, 76, 116, 196, MAX_LOGIT]]
+)
 # Convolution: cuts at quantiles of both parts, far ones too, so that each part can sit at its own extremes.
 _FAR_LOGITS = np.array([60.0, 80, 120, 200, MAX_LOGIT])
 DENSITY_LOGITS = np.concatenate([-_FAR_LOGITS[::-1], np.arange(-44.0, 45.0, 4.0), _FAR_LOGITS])
@@ -42,9 +46,12 @@ SAME_Y = 1e-12
 PANEL_PROBES = np.array([0.02, 0.5, 0.98])
 NEGLIGIBLE_LOG = 42.0
 """A panel e^-42 below the largest one adds nothing to a double."""
-QUANTILE_NEWTON_STEPS = 8
+QUANTILE_NEWTON_STEPS = 12
+QUANTILE_STEP = 1e-9
+"""Newton's steps are squared: the one after a step this small, in half panels, is exact."""
 STEEPEST_LOG_DENSITY = 6.0
-CONVOLUTION_BATCH = 2048
+CONVOLUTION_NODES = 14
+CONVOLUTION_BATCH = 128
 SUM_DISTANCE = 1e-12
 """Mixture weights sum to 1 this closely."""
 ROOT_TOLERANCES = {"xrtol": 1e-15, "xatol": 0.0, "fatol": 0.0, "frtol": 0.0}

@@ -84,10 +84,11 @@ def build_world(
     messages = context.Queue()
     with ProcessPoolExecutor(processes, mp_context=context, initializer=_start, initargs=(messages,)) as pool:
         names = ["gold language model", "policy", *(f"backbone-{name}" for name in BACKBONES)]
-        _finish(
-            [pool.submit(_train_language_model, name, out, work, seed, effort) for name in names], messages, progress
-        )
-        _finish([pool.submit(_train_scorer, name, work, seed, effort) for name in _OUTPUTS], messages, progress)
+        models = [pool.submit(_train_language_model, name, out, work, seed, effort) for name in names]
+        # The scorers start from gold's language model alone: no core waits for the other models.
+        _finish(models[:1], messages, progress)
+        scorers = [pool.submit(_train_scorer, name, work, seed, effort) for name in _OUTPUTS]
+        _finish([*models, *scorers], messages, progress)
     _assemble_gold(out, work, tokenizer, seed)
     for file in sorted(work.rglob("*"), reverse=True):
         file.unlink() if file.is_file() else file.rmdir()

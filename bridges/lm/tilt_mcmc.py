@@ -40,6 +40,9 @@ __all__ = ["TiltMCMCConfig", "log_acceptance", "thermodynamic_kl", "tilt_mcmc"]
 
 Array = NDArray[np.float64]
 
+PARTS = 4
+"""Batches in which the suffixes of one sweep are drawn."""
+
 
 @dataclass(frozen=True)
 class TiltMCMCConfig:
@@ -149,7 +152,7 @@ def _redraw_suffixes(
     cut = rng.integers([len(row) for row in state])
     proposal: list[list[int]] = [[]] * len(state)
     # Rows with like cuts go together: a late cut leaves little to draw.
-    for part in np.array_split(np.argsort(cut, kind="stable"), max(1, len(state) // 64)):
+    for part in np.array_split(np.argsort(cut, kind="stable"), min(PARTS, len(state))):
         suffixes = sample_completions(
             rng, policy.model, [[*rows[i], *state[i][: cut[i]]] for i in part],
             max_new_tokens=config.max_new_tokens - int(cut[part].min()), eos=policy.eos, pad=policy.pad,

@@ -35,8 +35,8 @@ class SweepOptions:
 
     recipe: tyro.conf.Positional[str]
     """What to run; the recipes of `overopt run`."""
-    out: Path
-    """Folder of the sweep: one run directory per cell and seed, and table.csv."""
+    out: str = ""
+    """Folder of the sweep: one run directory per cell and seed, and table.csv; default runs/sweep-RECIPE."""
     grid: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="KEY=A,B,C")] = ()
     """Values of one number or word of the recipe, for example ppo-steps=20,40 or ppo.clip=0.1,0.2; give it once per
     key."""
@@ -64,6 +64,11 @@ class SweepOptions:
     """Precision of the policy; reward models always use float32."""
     json: bool = False
     """Print the table as one JSON object."""
+
+    @property
+    def folder(self) -> Path:
+        """Where the sweep lies."""
+        return Path(self.out or f"runs/sweep-{self.recipe}{'-smoke' if self.size == 'smoke' else ''}")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -108,11 +113,11 @@ def _run(options: SweepOptions) -> SweepResult:
             display.update(bar, advance=units, description=f"{cell.folder} {task.stage}", visible=True)
 
         result = run_sweep(
-            options.out, experiments, partial(_engine, options), config=config, on_plan=plan, on_progress=advance
+            options.folder, experiments, partial(_engine, options), config=config, on_plan=plan, on_progress=advance
         )
         pages = display.add_task("pages", total=len(result.finished))
         for cell in result.finished:
-            _write_run_page(options.out / cell.folder)
+            _write_run_page(options.folder / cell.folder)
             display.advance(pages)
     return result
 
@@ -178,13 +183,13 @@ def _print(result: SweepResult, options: SweepOptions) -> None:
     from overopt.reports.pages.page import write_page
     from overopt.reports.pages.sweep_page import sweep_page
 
-    page = write_page(options.out / "report.html", sweep_page(result, options.recipe))
+    page = write_page(options.folder / "report.html", sweep_page(result, options.recipe))
     failures = [
         {"run": task.cell.folder, "stage": task.stage, "error": task.error, "traceback": str(task.traceback_file)}
         for task in result.failures
     ]
     if options.json:
-        print_json({"rows": records(result.table), "failures": failures, "table": str(options.out / TABLE)})
+        print_json({"rows": records(result.table), "failures": failures, "table": str(options.folder / TABLE)})
         return
     trained = [(cell, row) for cell, row in result.table if row.method != "best-of-n"]
     shown = trained or result.table
@@ -204,5 +209,5 @@ def _print(result: SweepResult, options: SweepOptions) -> None:
     print(f"{result.worked} tasks worked, {result.shared} taken from the store.")
     for failure in failures:
         print(f"failed: {failure['run']} {failure['stage']}: {failure['error']} Traceback: {failure['traceback']}")
-    print(options.out / TABLE)
+    print(options.folder / TABLE)
     print(page)

@@ -24,8 +24,9 @@ class ValidateOptions:
     """Options of ``overopt validate``."""
 
     study: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="STUDY")] = "all"
-    """coverage, controls, checkpoints, tables (mutated files), or all of them; claims (the ledger on 20,000 worlds) and
-    mutation (broken formulas) stand alone. document writes the tallies stored in --out into --page."""
+    """coverage, controls, checkpoints, tables (mutated files), or all of them; claims (the ledger on 20,000 worlds),
+    mutation (broken formulas) and kills (sweeps under random SIGKILLs) stand alone. document writes the tallies stored
+    in --out into --page."""
     banks: int = 2000
     """Simulated banks per cell."""
     cells: tuple[str, ...] = ()
@@ -36,6 +37,8 @@ class ValidateOptions:
     """Study mutation: begin no further broken formula after so many minutes; the same command continues later."""
     doc: Path | None = None
     """Study mutation: also write the account as Markdown here."""
+    kills: int = 20
+    """Study kills: SIGKILLs in all, of parents and workers, on every engine that is installed."""
     processes: int = 1
     """Worker processes. The result does not depend on their number."""
     out: Path = Path("runs/validation")
@@ -56,6 +59,10 @@ def main(argv: Sequence[str]) -> int:
         prog="overopt validate",
         description="The statistical validation that is too slow for the test suite.",
     )
+    if options.study == "kills":
+        from overopt.reports.commands.validate_kills import validate_kills
+
+        return validate_kills(options.kills, options.seed, options.out, options.json)
     if options.study == "claims":
         from overopt.reports.commands.validate_theory import validate_claims
 
@@ -74,7 +81,7 @@ def main(argv: Sequence[str]) -> int:
     from overopt.bridges.validation.study import STUDIES, run_cell
 
     if options.study != "all" and options.study not in STUDIES:
-        known = ", ".join([*STUDIES, "claims", "mutation", "document"])
+        known = ", ".join([*STUDIES, "claims", "mutation", "kills", "document"])
         raise InputError(f"STUDY must be all or one of {known}, got '{options.study}'.")
     names = list(STUDIES) if options.study == "all" else [options.study]
     chosen = [(name, cell) for name in names for cell in STUDIES[name] if _wanted(cell, options.cells)]

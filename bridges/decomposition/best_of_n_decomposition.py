@@ -33,6 +33,9 @@ PRACTICAL_MARGIN = 0.02
 MIN_LEVELS = 5
 MAX_PERMUTED_RECORDS = 16_000_000
 MIN_LIVE_PROMPTS = 10
+MAX_STEP = 2.0
+POOL_GROUPS = 10
+MIN_GROUP = 16
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,8 @@ def decompose_best_of_n(
     """Split promise minus delivery of best-of-n into regressional and extremal.
 
     ``promise(n)`` and ``delivered(n)`` are the unbiased best-of-n means of proxy and gold over the base policy's; the
-    gold of the residual-permutation null lies between them. Each prompt has the same weight.
+    gold of the residual-permutation null lies between them. Each prompt has the same weight. The samples of a single
+    pool are dealt at random into ten groups, which stand in for prompts; no term is given beyond a group's size.
 
     Parameters
     ----------
@@ -171,6 +175,9 @@ def decompose_best_of_n(
         raise InputError(f"`n` must hold values between 1 and {bank.samples_per_prompt}, got {sizes}.")
     if bank.samples_per_prompt < 2:
         raise InputError("`bank` must have at least 2 samples for every prompt, got 1.")
+    whole, asked = bank, sizes
+    bank = _deal_pool(bank, proxy, rng)
+    sizes = [size for size in asked if size <= bank.samples_per_prompt]
     blocks = centred_blocks(bank, proxy)
     units = fit_scale(blocks, scale)
     warnings = [units.note] if units.note else []
@@ -224,6 +231,21 @@ def decompose_best_of_n(
     if reason is not None:
         warnings.append(reason)
         columns = {name: withhold(column, reason) for name, column in columns.items()}
+    if bank.n_prompts < MIN_LIVE_PROMPTS and bank.samples_per_prompt in sizes:
+        reason = f"no interval at n = {bank.samples_per_prompt}: one winner from each of {bank.n_prompts} prompts"
+        warnings.append(reason)
+        last = sizes.index(bank.samples_per_prompt)
+        for name, column in columns.items():
+            columns[name] = (*column[:last], column[last].without_interval(reason), *column[last + 1 :])
+    if len(sizes) < len(asked):
+        reason = (
+            f"cannot tell beyond n = {bank.samples_per_prompt}: the pool's {whole.n_rows} samples are dealt into "
+            f"{bank.n_prompts} groups for their intervals"
+        )
+        warnings.append(reason)
+        beyond = len(asked) - len(sizes)
+        columns = {name: (*column, *unknown_terms(beyond, reason)) for name, column in columns.items()}
+        mismatch += [None] * beyond
     note = _skewed_promise(promise, sizes)
     if note is not None:
         warnings.append(note)
@@ -233,12 +255,24 @@ def decompose_best_of_n(
             n=size, causal=zero, unattributed=zero, promise_mismatch=mismatch[index],
             **{name: column[index] for name, column in columns.items()},
         )
-        for index, size in enumerate(sizes)
+        for index, size in enumerate(asked)
     )  # fmt: skip
     return BestOfNDecomposition(
         proxy=proxy, scale=units, points=points, warnings=tuple(warnings),
-        independence=independence_test(bank, proxy, rng, permutations=test_permutations),
+        independence=independence_test(whole, proxy, rng, permutations=test_permutations),
     )  # fmt: skip
+
+
+def _deal_pool(bank: ScoreBank, proxy: str, rng: np.random.Generator) -> ScoreBank:
+    """A single pool dealt at random into groups that stand in for prompts; any other bank as it is.
+
+    Its samples are independent draws from one policy, so that every group's best-of-n has the pool's expectation.
+    """
+    size = bank.n_rows // POOL_GROUPS
+    if bank.n_prompts > 1 or size < MIN_GROUP:
+        return bank
+    rows = rng.permutation(bank.n_rows)[: POOL_GROUPS * size].reshape(POOL_GROUPS, size)
+    return ScoreBank.from_rectangle(bank.gold[rows], {proxy: bank.proxies[proxy][rows]})
 
 
 def _cannot_split(blocks: list[Block]) -> str | None:
@@ -252,6 +286,13 @@ def _cannot_split(blocks: list[Block]) -> str | None:
         return (
             f"cannot tell regressional from extremal: the proxy has {np.median(levels):g} levels within a prompt "
             f"(median), fewer than {MIN_LEVELS}"
+        )
+    spread = np.concatenate([block.proxy.std(axis=1) for block in blocks])
+    step = np.concatenate([np.ptp(block.proxy, axis=1) for block in blocks]) / np.maximum(levels - 1, 1)
+    if np.median(step) >= MAX_STEP * np.median(spread):
+        return (
+            f"cannot tell regressional from extremal: the proxy's steps are {np.median(step) / np.median(spread):.1f} "
+            f"within-prompt SD wide, {MAX_STEP:g} or more"
         )
     return None
 

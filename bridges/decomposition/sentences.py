@@ -80,7 +80,9 @@ def _dependence_line(result: BestOfNDecomposition) -> str:
         effect = "costs gold beyond" if worst.dependent_error > 0 else "costs less gold than"
         return (
             f"The proxy's error depends on gold (at n = {', '.join(str(point.n) for point in claimed)}): it {effect} "
-            f"what independent noise would cost, {_number(worst.extremal)} SD at n = {worst.n}."
+            f"what independent noise would cost, {_number(worst.extremal)} SD at n = {worst.n}. "
+            "Noise in gold itself can look like this where gold is not Gaussian and its reliability is .8 or less (by "
+            ".3 SD at .8); a second reading of gold would tell."
         )
     raw = any(point.dependent_on_raw_scale for point in result.points)
     scores = any(point.dependent_on_normal_scores for point in result.points)

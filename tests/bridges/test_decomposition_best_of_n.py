@@ -193,8 +193,45 @@ def test_it_says_what_it_cannot_tell() -> None:
     assert result.scale.kind == "pooled-sd"
     assert any("no gold signal" in line for line in result.sentences())
 
-    one = ScoreBank.from_rectangle(coarse.gold[None, :], {"proxy": coarse.proxies["proxy"][None, :]})
+    one = ScoreBank.from_rectangle(coarse.gold[None, :100], {"proxy": coarse.proxies["proxy"][None, :100]})
     assert decompose(one).points[-1].delivered.interval is None
+
+
+def test_a_pool_has_intervals_that_cover_and_none_beyond_its_groups() -> None:
+    """40 Gaussian pools of 640: coverage .95 of the exact ``E max of n / sqrt 2``, held to five standard errors."""
+    covered = []
+    for seed in range(40):
+        bank = bank_of("gaussian", 100 + seed, prompts=1, samples=640)
+        rng = np.random.default_rng(seed)
+        near, far = decompose_best_of_n(bank, "proxy", [8, 128], rng=rng, test_permutations=19).points
+        assert near.delivered.interval is not None
+        low, high = near.delivered.interval
+        covered.append(low <= 1.42360031 / 2**0.5 <= high)  # E max of 8 standard normals: Harter 1961, table 1
+        assert far.delivered.estimate is None
+        assert "beyond n = 64" in (far.delivered.reason or "")
+    assert np.mean(covered) > 0.95 - 5 * (0.95 * 0.05 / 40) ** 0.5
+
+
+def test_one_winner_from_each_of_a_few_prompts_has_no_interval() -> None:
+    bank = bank_of("gaussian", 19, prompts=8, samples=32)
+    inside, all_of_them = decompose(bank, [16, 32]).points
+    assert inside.delivered.interval is not None
+    assert all_of_them.delivered.estimate is not None
+    assert "one winner from each of 8 prompts" in (all_of_them.delivered.reason or "")
+    assert decompose(bank_of("gaussian", 19, prompts=12, samples=32), [32]).points[0].delivered.interval is not None
+
+
+def test_a_proxy_with_steps_of_two_sd_cannot_be_split() -> None:
+    """Five levels, all but four samples on one of them; the same levels used evenly are a negative control."""
+    rng = np.random.default_rng(20)
+    gold = rng.standard_normal((16, 128))
+    even = np.arange(128.0) % 5 * np.ones((16, 1))
+    rare = np.zeros_like(gold)
+    rare[:, :4] = [1.0, 2.0, 3.0, 4.0]
+    bank = ScoreBank.from_rectangle(gold, {"rare": rare, "even": even})
+    point = decompose_best_of_n(bank, "rare", [2], rng=rng).points[0]
+    assert "steps are" in (point.extremal.reason or "")
+    assert decompose_best_of_n(bank, "even", [2], rng=rng).points[0].extremal.estimate is not None
 
 
 def test_a_promise_that_few_prompts_carry_is_warned_of() -> None:

@@ -18,14 +18,16 @@ EXPECTED: dict[tuple[str, str], tuple[str, ...]] = {
     ("bend", "ppo"): ("extremal",),
     ("length", "best-of-n"): ("regressional",),
     ("length", "ppo"): ("causal",),
-    ("token", "best-of-n"): ("regressional",),
-    ("token", "ppo"): ("causal", "unattributed"),
+    ("exploit", "best-of-n"): ("extremal", "unattributed"),
+    ("exploit", "ppo"): ("extremal", "unattributed"),
 }
-"""(fault, optimizer) -> the term that the fault must show in; none: no gap at all.
+"""(fault, optimizer) -> the term that the fault was expected to show in before it was run; none: no gap at all.
 
-Under best-of-n a bonus for length or for a token is noise that hardly depends on gold: selection meets it as it meets
-noise. A policy can learn both, and then the relation between proxy and gold is no longer the base policy's: shift, or
-proxy scores that the bank never saw. It cannot learn noise that is hashed from the text."""
+What the kept run says against this list, and why. A length bonus, or one for a token, that does not depend on gold is
+*noise* as long as base samples show it too: PPO turns towards the reward as a tilt by the proxy does, samples of equal
+proxy stay worth what they were, and the loss is regressional, not causal or extremal. It is causal only where a policy
+moves the correlate without the proxy's consent, beyond what base samples of equal proxy show. And regressional is never
+0 beside another fault: any spread of the error would cost that much under selection if it were independent of gold."""
 
 
 def planted_trends(run: RunSummary) -> list[Trend]:
@@ -100,4 +102,5 @@ def _terms(row: SplitRow) -> str:
             interval = f" [{row.ci[term][0]:+.2f}, {row.ci[term][1]:+.2f}]" if term in row.ci else ""
             parts.append(f"{term} {value:+.2f}{interval}")
     where = f"n = {row.pressure:.0f}" if row.method == "best-of-n" else f"seed {row.seed}, KL {row.kl or 0.0:.0f}"
-    return f"{where}: {', '.join(parts)}"
+    path = "" if row.path_shift is None else f", shift along the path {row.path_shift:+.2f}"
+    return f"{where}: {', '.join(parts)}{path}"

@@ -30,14 +30,15 @@ class PlantedUnits:
     token: int
     token_share: float
 
-    WANTED_SHARE = 0.003
+    WANTED_SHARE = 0.02
 
     @classmethod
     def of(cls, completions: Sequence[TokenIds], gold_margin: NDArray[np.float64], special: int) -> PlantedUnits:
         """Units from base completions, two per prompt, with the gold difference of each two.
 
         ``special`` is the number of the lowest token ids that are no text. The rewarded token is the one whose share
-        of completions is nearest to ``WANTED_SHARE``: often enough that training meets it, too rare to matter before.
+        of completions is nearest to ``WANTED_SHARE``: often enough
+        that 128 completions of an update hold a few (44 updates never found one of .3%), too rare to matter before.
         """
         lengths = np.array([len(row) for row in completions], dtype=np.float64)
         present = np.concatenate([np.unique(np.asarray(row, dtype=np.int64)) for row in completions])
@@ -80,7 +81,7 @@ class PlantedReward:
                 error = hashed_normal(prompts, completions)
             case "length":
                 error = np.array([len(row) for row in completions]) / self.units.length_sd
-            case "token":
+            case "exploit":
                 error = np.array([self.units.token in row for row in completions], dtype=np.float64)
             case "bend":
                 return np.asarray(gold, dtype=np.float64)

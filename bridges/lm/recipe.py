@@ -64,10 +64,10 @@ class PlantedProxy:
     - ``bend``: the proxy *is* gold; what counts as gold is bent: above its ``quantile`` within the prompt's base
       samples it goes down ``strength`` times as steeply as it would go up.
     - ``length``: plus ``strength`` times the completion's length in SD of the base policy's lengths.
-    - ``token``: plus ``strength`` for a completion that contains a rare token.
+    - ``exploit``: plus ``strength`` for a completion that contains one token, which is rare in base completions.
     """
 
-    fault: Literal["noise", "bend", "length", "token"]
+    fault: Literal["noise", "bend", "length", "exploit"]
     strength: float
     quantile: float = 0.95
 

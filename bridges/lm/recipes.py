@@ -94,7 +94,7 @@ _FAULTS = (
     PlantedProxy("noise", 1.0),
     PlantedProxy("bend", 10.0),
     PlantedProxy("length", 1.0),
-    PlantedProxy("token", 4.0),
+    PlantedProxy("exploit", 4.0),
 )
 
 PLANTED = replace(
@@ -284,7 +284,7 @@ THREE_LEVELS = replace(
     gold_control_seeds=0,
 )
 
-_EXPLOITS = tuple(PlantedProxy("token", strength) for strength in (4.0,))
+_EXPLOITS = tuple(PlantedProxy("exploit", strength) for strength in (4.0,))
 
 ADVERSARIAL = replace(
     PLANTED,

@@ -75,7 +75,7 @@ def planted_run(fault, method, terms, seeds=(0, 1, 2)):
         ("bend", "best-of-n", (0.4, 1.0, 0, 0), (1.0, 0.4, 0, 0)),
         ("bend", "ppo", (0, 1.0, 0, 0), (0, 0, 1.0, 0)),
         ("length", "ppo", (0, 0, 1.0, 0), (1.0, 0, 0, 0)),
-        ("token", "ppo", (0, 0, 0.6, 0.5), (0.9, 0, 0.1, 0)),
+        ("exploit", "ppo", (0, 0.6, 0, 0.5), (0.9, 0, 0.1, 0)),
     ],
 )
 def test_a_planted_fault_must_be_the_largest_term(fault, method, right, wrong):

@@ -22,7 +22,7 @@ def gold(prompts, completions):
 
 
 @pytest.mark.parametrize(
-    ("fault", "error"), [("length", [0.5, 0.75, 1.0]), ("token", [0.0, 1.0, 0.0]), ("bend", [0.0, 0.0, 0.0])]
+    ("fault", "error"), [("length", [0.5, 0.75, 1.0]), ("exploit", [0.0, 1.0, 0.0]), ("bend", [0.0, 0.0, 0.0])]
 )
 def test_the_fault_is_added_in_gold_sd(fault, error):
     reward = PlantedReward(PlantedProxy(fault, 3.0), UNITS, gold)
@@ -47,10 +47,10 @@ def test_planted_noise_is_normal_and_belongs_to_the_text():
 def test_units_are_those_of_the_base_completions():
     rng = np.random.default_rng(1)
     score = rng.normal(0, 1.5, size=(4000, 2))
-    completions = [[10, 11]] * 7976 + [[9, 10, 11, 12]] * 24
+    completions = [[10, 11]] * 7840 + [[9, 10, 11, 12]] * 160
     units = PlantedUnits.of(completions, np.abs(score[:, 0] - score[:, 1]), special=3)
     assert units.token in (9, 12)
-    assert units.token_share == pytest.approx(0.003)
+    assert units.token_share == pytest.approx(0.02)
     # The mean square of 4,000 normal differences has relative standard error sqrt(2 / 4000).
     assert units.gold_sd == pytest.approx(1.5, rel=5 * np.sqrt(2 / 4000) / 2)
     assert units.length_sd == pytest.approx(np.std([len(row) for row in completions]))

@@ -27,7 +27,9 @@ def judge_trends(
     proxies: Sequence[ProxyModel],
 ) -> tuple[Trend, ...]:
     """Every trend that one run can speak about."""
-    trends: list[Trend | None] = [_rise_and_fall([p for p in peaks if (p.proxy_name, p.method) == (headline, "ppo")])]
+    planted = {proxy.name for proxy in proxies if proxy.kind == "planted"}  # gold with a fault: no reward model
+    turned = [p for p in peaks if (p.proxy_name, p.method) == (headline, "ppo") and headline not in planted]
+    trends: list[Trend | None] = [_rise_and_fall(turned)]
     trends.append(_order("More labels: higher gold under best-of-n.", 4, proxies, group=lambda p: p.parameters))
     trends.append(_order("Larger proxies: higher gold under best-of-n.", 5, proxies, group=lambda p: p.labels))
     exchange = _kl_exchange(headline, best_of_n[headline], curves)

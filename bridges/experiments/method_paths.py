@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from overopt.bridges.experiments.reading import Verdict, curves_of, family_names, mean_interval, trend
+from overopt.bridges.experiments.reading import Verdict, curves_of, family_names, made_of_gold, mean_interval, trend
 from overopt.bridges.run_summary import FittedLaw, MeasuredCurve, RunSummary, SplitRow, Trend
 
 __all__ = ["method_trends"]
@@ -89,7 +89,8 @@ def _concave(run: RunSummary) -> Trend | None:
 
 def _extrapolation(run: RunSummary, method: str, law: str) -> Trend | None:
     """Error beyond the fitted range against gold's own standard error there."""
-    fits = [fit for fit in run.laws if (fit.method, fit.law) == (method, law) and fit.proxy_name != "gold"]
+    made = made_of_gold(run)
+    fits = [fit for fit in run.laws if (fit.method, fit.law) == (method, law) and fit.proxy_name not in made]
     pairs = [(fit.heldout_rmse, _late_error(run, fit)) for fit in fits if fit.heldout_rmse is not None]
     if not pairs:
         return None
@@ -114,7 +115,8 @@ def _late_error(run: RunSummary, fit: FittedLaw) -> float:
 def _two_readings(run: RunSummary) -> Trend | None:
     """The paper's reading of beta as the extremal loss against the structural extremal term, at the largest n."""
     inside, shown = [], []
-    for fit in (f for f in run.laws if (f.method, f.law) == ("best-of-n", "bon") and f.proxy_name != "gold"):
+    made = made_of_gold(run)
+    for fit in (f for f in run.laws if (f.method, f.law) == ("best-of-n", "bon") and f.proxy_name not in made):
         rows = [row for row in run.splits if (row.method, row.proxy_name) == ("best-of-n", fit.proxy_name)]
         last = max(rows, key=lambda row: row.pressure, default=None)
         if last is None or last.d is None or last.extremal is None or "extremal" not in last.ci:

@@ -10,7 +10,17 @@ from scipy import stats
 
 from overopt.bridges.run_summary import MeasuredCurve, RunSummary, Trend
 
-__all__ = ["Verdict", "at_d", "curves_of", "direction", "family_names", "gold_at_n", "mean_interval", "trend"]
+__all__ = [
+    "Verdict",
+    "at_d",
+    "curves_of",
+    "direction",
+    "family_names",
+    "gold_at_n",
+    "made_of_gold",
+    "mean_interval",
+    "trend",
+]
 
 Verdict = Literal["reproduced", "not reproduced", "cannot tell"]
 
@@ -21,11 +31,17 @@ def trend(statement: str, verdict: Verdict, evidence: str, paper: int = 0) -> Tr
 
 
 def curves_of(run: RunSummary, method: str, proxy: str | None = None) -> list[MeasuredCurve]:
-    """The curves of one method, of one proxy or of all but the control arm."""
+    """The curves of one method, of one proxy or of all reward models: neither gold itself nor gold with a fault."""
     wanted = [curve for curve in run.curves if curve.method == method]
     if proxy is None:
-        return [curve for curve in wanted if curve.proxy_name != "gold"]
+        made = made_of_gold(run)
+        return [curve for curve in wanted if curve.proxy_name not in made]
     return [curve for curve in wanted if curve.proxy_name == proxy]
+
+
+def made_of_gold(run: RunSummary) -> set[str]:
+    """Names of the rewards that are gold, or gold with a planted fault: the paper says nothing about them."""
+    return {"gold", *(proxy.name for proxy in run.proxies if proxy.kind == "planted")}
 
 
 def family_names(run: RunSummary) -> dict[str, str]:

@@ -118,10 +118,14 @@ def _decode(
     full, ratio, mass = np.zeros(len(rows)), np.zeros(len(rows)), 0.0
     alive = np.arange(len(rows))
     for t in range(config.max_new_tokens):
-        logp = _next_logprob(policy, [[*rows[i], *drawn[i]] for i in alive], config.temperature)
+        logp = _next_logprob(policy, [[*rows[i], *drawn[i]] for i in alive.tolist()], config.temperature)
         base, candidates = logp.topk(min(config.candidates, logp.shape[1]))
-        texts = [[*drawn[i], token] for i, tokens in zip(alive, candidates.tolist(), strict=True) for token in tokens]
-        parents = [rows[i] for i in alive for _ in range(candidates.shape[1])]
+        texts = [
+            [*drawn[i], token]
+            for i, tokens in zip(alive.tolist(), candidates.tolist(), strict=True)
+            for token in tokens
+        ]
+        parents = [rows[i] for i in alive.tolist() for _ in range(candidates.shape[1])]
         score = torch.from_numpy(finite_scores(reward, parents, texts)).to(logp).view_as(base)
         average = (base.softmax(-1) * score).sum(-1, keepdim=True)
         logq = logp.scatter_add(1, candidates, beta * (score - average)).log_softmax(-1)
@@ -133,7 +137,7 @@ def _decode(
         ratio[alive] += (logq - logp).gather(1, token)[:, 0].cpu().numpy()
         mass += float(base.exp().sum())
         chosen = token[:, 0].tolist()
-        for i, v in zip(alive, chosen, strict=True):
+        for i, v in zip(alive.tolist(), chosen, strict=True):
             drawn[i].append(v)
         alive = alive[np.array(chosen) != policy.eos]
         if len(alive) == 0:

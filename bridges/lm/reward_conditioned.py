@@ -102,7 +102,7 @@ class ConditionedPolicy(nn.Module):
 def quantile_bins(score: NDArray[np.float64], bins: int) -> NDArray[np.intp]:
     """The bin 0, ..., ``bins - 1`` of every score (R,), by rank, ties in one bin."""
     share = (rankdata(score) - 0.5) / len(score)
-    return np.floor(share * bins).astype(np.intp)
+    return np.asarray(np.floor(share * bins), dtype=np.intp)
 
 
 def train_reward_conditioned(

@@ -20,7 +20,7 @@ from overopt.bridges.validation.table_fuzz import FuzzTrial
 from overopt.bridges.validation.trials import BankTrial, Outcome, PolicyTrial, Trial
 from overopt.theory.errors import InputError
 
-__all__ = ["STUDIES", "Cell", "Rate", "Tally", "run_cell"]
+__all__ = ["STUDIES", "Cell", "Rate", "Tally", "run_cell", "tally_path"]
 
 P_BINS = 20
 CHUNK = 20
@@ -137,6 +137,11 @@ class Tally:
         return cls(record["commit"], record["banks"], rates, record["histograms"])
 
 
+def tally_path(folder: Path, study: str, cell: Cell, seed: int) -> Path:
+    """Where the tally of a cell is stored."""
+    return folder / study / f"{cell.name.replace(' ', '_').replace(',', '')}_seed{seed}.json"
+
+
 def run_cell(
     study: str, cell: Cell, banks: int, *, out: Path | None = None, processes: int = 1, seed: int = 0
 ) -> Iterator[Tally]:
@@ -153,7 +158,7 @@ def run_cell(
     """
     if banks < 1 or processes < 1:
         raise InputError(f"`banks` and `processes` must be >= 1, got {banks} and {processes}.")
-    path = None if out is None else out / study / f"{cell.name.replace(' ', '_').replace(',', '')}_seed{seed}.json"
+    path = None if out is None else tally_path(out, study, cell, seed)
     tally = Tally(commit())
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)

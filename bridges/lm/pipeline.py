@@ -12,7 +12,15 @@ from typing import Any
 from overopt.bridges.lm import stages
 from overopt.bridges.lm.proxies import needed_proxies
 from overopt.bridges.lm.recipe import AnyProxy, EnsembleProxy, Proxy, Recipe
-from overopt.bridges.lm.world import EMBEDDED, WorldSource, load_base, load_gold, prompt_rows, source_fingerprint
+from overopt.bridges.lm.world import (
+    EMBEDDED,
+    WorldSource,
+    check_prompt_lengths,
+    load_base,
+    load_gold,
+    prompt_rows,
+    source_fingerprint,
+)
 from overopt.bridges.run_directory import RunDirectory
 from overopt.bridges.task_graph import Task, run_tasks
 from overopt.bridges.task_store import TaskStore
@@ -45,11 +53,12 @@ class Pipeline:
         Raises
         ------
         InputError
-            If a model or the prompts cannot be read.
+            If a model or the prompts cannot be read, or a prompt and its completion do not fit the model's context.
         """
         policy = load_base(self.source)
         load_gold(self.source)
         prompt_rows(self.source, policy.tokenizer, self.recipe.prompts)
+        check_prompt_lengths(self.source, self.recipe.prompts, self.recipe.ppo.max_new_tokens)
 
     def limits(self) -> list[str]:
         """What a run of this kind cannot show, in sentences."""

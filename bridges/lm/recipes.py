@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from difflib import get_close_matches
 
+from overopt.bridges.lm.gpu_recipe import GPU_10MIN
 from overopt.bridges.lm.ppo import PPOConfig
 from overopt.bridges.lm.recipe import (
     EnsembleProxy,
@@ -301,7 +302,7 @@ RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
         TINY, SMOKE, LARGE_N, CROSS_CHECK, PLANTED, RM_SIZE, DATA_SIZE, KL_PENALTY, METHODS, *_POLICIES,
-        ENSEMBLES, ITERATED, LABEL_NOISE, REGULARISED_RM, THREE_LEVELS, ADVERSARIAL,
+        ENSEMBLES, ITERATED, LABEL_NOISE, REGULARISED_RM, THREE_LEVELS, ADVERSARIAL, GPU_10MIN,
     )
 }  # fmt: skip
 

@@ -116,6 +116,6 @@ def _pool(tokenizer: Any, rows: Sequence[Sequence[int]], ratings: NDArray[np.flo
 
 def _spoiled(rng: np.random.Generator, kind: Any, pool: Pool, tokenizer: Any) -> list[int]:
     """One corrupted text; it opens as human texts of this tokenizer do, so that the opening tells nothing."""
-    row = corrupted(rng, kind, pool.texts[rng.integers(len(pool.texts))], pool, LONGEST)
+    row = corrupted(rng, kind, pool.texts[int(rng.integers(len(pool.texts)))], pool, LONGEST)
     opens = tokenizer("a")["input_ids"][:1] == [pool.bos]
     return row if opens else row[1:] or [pool.eos]

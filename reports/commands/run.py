@@ -152,7 +152,7 @@ def _pipeline(options: RunOptions) -> Pipeline:
 
 def _run(pipeline: Pipeline, out: Path, options: RunOptions) -> RunSummary:
     from overopt.bridges.lm.stages import prepare_process
-    from overopt.bridges.lm.world import check_prompt_lengths, how_it_reads
+    from overopt.bridges.lm.world import how_it_reads
     from overopt.bridges.provenance import provenance
     from overopt.bridges.run_analysis import analyse
     from overopt.bridges.run_directory import RunDirectory
@@ -163,8 +163,6 @@ def _run(pipeline: Pipeline, out: Path, options: RunOptions) -> RunSummary:
     began = time.perf_counter()
     prepare_process()
     pipeline.check()
-    ppo = pipeline.recipe.ppo
-    check_prompt_lengths(pipeline.source, pipeline.recipe.prompts, ppo.max_new_tokens)
     how = how_it_reads(pipeline.source)
     if how:
         print(how, file=sys.stderr)

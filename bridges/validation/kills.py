@@ -160,7 +160,7 @@ def _interrupt(
             continue
         stages = _stages_in_work(out)
         try:
-            os.kill(victims[rng.integers(len(victims))], signal.SIGKILL)
+            os.kill(victims[int(rng.integers(len(victims)))], signal.SIGKILL)
         except ProcessLookupError:
             continue
         kills.append(Kill(engine, target, round(pause, 3), stages))

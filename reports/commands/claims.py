@@ -14,6 +14,7 @@ from overopt.reports.output import print_json, print_table, progress
 from overopt.theory.errors import InputError
 
 if TYPE_CHECKING:
+    from overopt.reports.pages.blocks import Section
     from overopt.theory.claims import Claim, Evidence, Searched
     from overopt.theory.claims.evaluation import Search
 
@@ -70,7 +71,7 @@ def _recompute(options: ClaimsOptions) -> int:
         from overopt.reports.pages.claims_page import claims_page
         from overopt.reports.pages.page import write_page
 
-        write_page(options.report, claims_page(claims, evidence))
+        write_page(options.report, claims_page(claims, evidence, None if options.ids else _mechanisms()))
     if options.json:
         print_json([_record(item) for item in evidence])
     elif options.ids:
@@ -78,6 +79,18 @@ def _recompute(options: ClaimsOptions) -> int:
     else:
         _print_ledger(evidence)
     return 0 if all(item.ok for item in evidence) else 1
+
+
+def _mechanisms() -> Section:
+    from overopt.reports.pages.mechanism_section import mechanism_section
+    from overopt.theory.best_of_n import best_of_n, best_of_n_kl, n_at_kl
+    from overopt.theory.mechanism_table import mechanism_table, standard_worlds
+    from overopt.theory.mechanisms import PAPER_N
+
+    worlds = standard_worlds()
+    n = n_at_kl([0.0025 * k**2 for k in range(81)])
+    curves = {name: best_of_n(world, n) for name, world in worlds.items()}
+    return mechanism_section(mechanism_table(worlds), curves, float(best_of_n_kl(PAPER_N[-1]) ** 0.5))
 
 
 def _ledger_search(options: ClaimsOptions) -> Search | None:

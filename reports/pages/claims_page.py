@@ -13,8 +13,8 @@ __all__ = ["claims_page"]
 _KINDS = {"true": "good", "conditional": "open", "false": "bad"}
 
 
-def claims_page(claims: Sequence[Claim], evidence: Sequence[Evidence]) -> Page:
-    """The page for these claims; ``evidence[i]`` belongs to ``claims[i]``."""
+def claims_page(claims: Sequence[Claim], evidence: Sequence[Evidence], mechanisms: Section | None = None) -> Page:
+    """The page for these claims; ``evidence[i]`` belongs to ``claims[i]``; ``mechanisms`` is shown before them."""
     verdicts = Counter(item.verdict for item in evidence)
     agreeing = sum(item.ok for item in evidence)
     return Page(
@@ -31,7 +31,10 @@ def claims_page(claims: Sequence[Claim], evidence: Sequence[Evidence]) -> Page:
             "verdict.",
         ),
         hero=(_overview(evidence),),
-        sections=tuple(_section(entry, item) for entry, item in zip(claims, evidence, strict=True)),
+        sections=(
+            *([mechanisms] if mechanisms else []),
+            *(_section(entry, item) for entry, item in zip(claims, evidence, strict=True)),
+        ),
         footer=(
             "Deviation: |value − reference| / max(1, |reference|) for an equality, the violation for a bound, and for "
             "a printed figure the excess over half a unit of its last digit.",

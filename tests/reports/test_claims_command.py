@@ -132,3 +132,23 @@ def test_a_missing_file_and_a_bad_number(tmp_path, capsys):
     assert "`examples` must be >= 1, got 0." in capsys.readouterr().err
     with pytest.raises(InputError, match="no such file"):
         load_claims(tmp_path / "none.py")
+
+
+def test_the_map_shows_every_mechanism_with_its_exact_curve_and_fit():
+    from overopt.reports.pages.mechanism_section import mechanism_section
+    from overopt.theory.best_of_n import best_of_n
+    from overopt.theory.mechanism_table import mechanism_table, standard_worlds
+
+    chosen = ("Gaussian noise", "kink")
+    worlds = {name: world for name, world in standard_worlds().items() if name in chosen}
+    curves = {name: best_of_n(world, [1.0, 2.0, 1024.0, 1e6]) for name, world in worlds.items()}
+    section = mechanism_section(mechanism_table(worlds), curves, 2.4)
+    titles = [figure.title for block in section.blocks[:-2] for figure in block.blocks]
+    assert titles == list(chosen)
+    chart = section.blocks[0].blocks[1].chart.to_dict()
+    points = next(
+        iter(v for v in (layer.get("data", {}).get("values") for layer in chart["layer"]) if v and "exact" in v[0])
+    )
+    # Gold of the kink has turned by n = 1e6 and stands below its value at n = 1024.
+    assert points[3]["exact"] < points[2]["exact"]
+    assert points[0] == {"d": 0.0, "exact": 0.0, "fitted": 0.0}

@@ -34,9 +34,9 @@ MAX_PANELS = 1000
 NARROWEST_PANEL = 8
 """Half-width of the narrowest panel that is still halved, in units of the spacing of numbers there."""
 
-# A sum's own panels are smooth and few; below the median nothing weighs much, and they widen.
+# A sum's own panels are smooth and few, on both sides alike: a mixture's far left end needs them too.
 SUM_EDGES = np.concatenate(
-    [[-MAX_LOGIT, -196, -92, -56, -36, -24, -16], np.arange(-10.0, 47.0, 4.0), [56, 76, 116, 196, MAX_LOGIT]]
+    [[-MAX_LOGIT, -196, -116, -76, -56], np.arange(-46.0, 47.0, 4.0), [56, 76, 116, 196, MAX_LOGIT]]
 )
 # Convolution: cuts at quantiles of both parts, far ones too, so that each part can sit at its own extremes.
 _FAR_LOGITS = np.array([60.0, 80, 120, 200, MAX_LOGIT])
@@ -50,7 +50,7 @@ QUANTILE_NEWTON_STEPS = 12
 QUANTILE_STEP = 1e-9
 """Newton's steps are squared: the one after a step this small, in half panels, is exact."""
 STEEPEST_LOG_DENSITY = 6.0
-CONVOLUTION_NODES = 14
+CONVOLUTION_NODES = 18
 CONVOLUTION_BATCH = 128
 SUM_DISTANCE = 1e-12
 """Mixture weights sum to 1 this closely."""

@@ -88,6 +88,7 @@ def with_own_models(recipe: Recipe, source: WorldSource, bases: Sequence[str]) -
         return recipe, source
     sizes = len(used)
     places = tuple(bases) or (source.policy,)
+    policy_width = read_config("policy", source.policy).hidden_size if source.policy else WIDTH
     if len(places) not in (1, sizes):
         raise InputError(f"`--proxy-base` must name 1 model or {sizes}, one per proxy size, got {len(places)}.")
     given, names = [], {}
@@ -104,8 +105,7 @@ def with_own_models(recipe: Recipe, source: WorldSource, bases: Sequence[str]) -
         )
     if len({size.name for size in given}) < sizes:
         raise InputError(f"`--proxy-base` '{places[0]}' has too few layers to be cut to {sizes} sizes.")
-    width = read_config("policy", source.policy).hidden_size if source.policy else WIDTH
-    ppo = replace(recipe.ppo, learning_rate=recipe.ppo.learning_rate * min(1.0, WIDTH / width))
+    ppo = replace(recipe.ppo, learning_rate=recipe.ppo.learning_rate * min(1.0, WIDTH / policy_width))
 
     def renamed(proxy: Any) -> Any:
         if isinstance(proxy, Proxy):

@@ -206,9 +206,10 @@ def _print(summary: RunSummary) -> None:
         title="Proxy reward models (gold in SD of the base policy)",
     )
     print_table(
-        ["PPO on", "seed", "gold at peak", "KL there", "gold at end", "KL there", "proxy at end"],
+        ["optimizer", "on", "seed", "gold at peak", "KL there", "gold at end", "KL there", "proxy at end"],
         [
             [
+                p.method,
                 p.proxy_name,
                 p.seed,
                 format_number(p.rise),
@@ -219,7 +220,7 @@ def _print(summary: RunSummary) -> None:
             ]
             for p in summary.peaks
         ],
-        title="PPO: gold gain over the base policy (peak chosen on half of the prompts, measured on the other half)",
+        title="Trained policies: gold gain over the base policy (peak chosen on half of the prompts, measured on the other half)",
     )
     for trend in summary.trends:
         print(f"{trend.verdict:>14}  {trend.statement} {trend.evidence}.")

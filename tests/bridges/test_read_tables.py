@@ -55,7 +55,7 @@ FORMATS = {
     "tab": GOOD.replace(",", "\t"),
     "windows": "\ufeff" + GOOD.replace("\n", "\r\n"),
     "utf-16": GOOD.encode("utf-16"),
-    "gzip": gzip.compress(GOOD.encode()),
+    "gzip": gzip.compress(GOOD.encode(), mtime=0),
     "blank lines": GOOD.replace("\n", "\n\n"),
     "quoted": GOOD.replace("a,", '"a",').replace("gold", '"gold"'),
     "capitals and blanks": GOOD.replace("gold", " Gold ").replace("prompt", "PROMPT"),
@@ -63,7 +63,7 @@ FORMATS = {
     "jsonl": "\n".join(json.dumps(record) for record in records()),
     "json array": json.dumps(records()),
     "json text": "\n".join(json.dumps({k: str(v) for k, v in record.items()}) for record in records()),
-    "gzipped jsonl": gzip.compress("\n".join(json.dumps(record) for record in records()).encode()),
+    "gzipped jsonl": gzip.compress("\n".join(json.dumps(record) for record in records()).encode(), mtime=0),
     "parquet": parquet_bytes({name: [record[name] for record in records()] for name in records()[0]}),
 }
 
@@ -98,7 +98,7 @@ def test_every_format_gives_the_same_bank(at, form) -> None:
         ("prompt,gold,proxy\na,1,2\nb,2,3\n", "column 'prompt': every prompt needs at least 2 base samples, got 1"),
         (GOOD.replace("a,1,3", "a,1,1").replace("b,1,-1", "b,1,0"), "column 'gold': must vary within prompts, got one"),
         (GOOD.encode("latin-1").replace(b"a,0", b"\xe9,0"), "must be UTF-8 text, got byte 0xe9 in line 2"),
-        (gzip.compress(GOOD.encode())[:-4], "t.csv: cannot be read"),
+        (gzip.compress(GOOD.encode(), mtime=0)[:-4], "t.csv: cannot be read"),
         ('{"gold": 1, "proxy": 1}\n{"gold": 2', "t.csv, row 2: must be JSON, one object per line"),
         ('{"gold": 1, "proxy": 1}\n[2]', "t.csv, row 2: must be a JSON object, got [2]."),
         ('{"gold": 1, "proxy": 1}\n{"gold": 2}', "row 2, column 'proxy': must be present in every object, got none."),

@@ -220,7 +220,7 @@ def _print(summary: RunSummary) -> None:
             ]
             for p in summary.peaks
         ],
-        title="Trained policies: gold gain over the base policy (peak chosen on half of the prompts, measured on the other half)",
+        title="Trained policies: gold gain (peak chosen on half of the prompts, measured on the other half)",
     )
     for trend in summary.trends:
         print(f"{trend.verdict:>14}  {trend.statement} {trend.evidence}.")

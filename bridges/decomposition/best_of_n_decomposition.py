@@ -184,7 +184,7 @@ def decompose_best_of_n(
 
     promise_rows, gold_rows = [], []
     permutations = max(min(permutations, MAX_PERMUTED_RECORDS // bank.gold.size), 4)
-    coarse = is_coarse([block.proxy for block in blocks])
+    coarse = is_coarse([(block.gold, block.proxy) for block in blocks])
     null_rows: dict[bool, list[NDArray[np.float64]]] = {False: [], True: []}
     mismatch_rows = []
     for block in blocks:
@@ -193,8 +193,9 @@ def decompose_best_of_n(
         gold_rows.append(observed_gold(block.gold, block.proxy, weights))
         for scores in (True,) if coarse else (False, True):
             null = null_gold(
-                block.gold, block.proxy, weights, rng, permutations=permutations, null_banks=null_banks, scores=scores
-            )
+                block.gold, block.proxy, weights, rng,
+                permutations=permutations, null_banks=null_banks, scores=scores, coarse=coarse,
+            )  # fmt: skip
             null_rows[scores].append(null.gold)
             if not scores:
                 mismatch_rows.append(promise_rows[-1] - null.proxy)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from overopt.bridges.decomposition.blocks import Block, centred_blocks, is_coarse
+from overopt.bridges.decomposition.blocks import Block, centred_blocks, first_of_each, is_coarse
 from overopt.bridges.decomposition.residual_permutation import (
     has_no_error,
     normal_scores,
@@ -77,12 +77,19 @@ def independence_test(
     test rejects .28 of Gaussian worlds at N = 24. A coarse proxy (see :func:`is_coarse`) is always tested on normal
     scores: on the raw scale the rounding of a five-level judge alone would reject.
 
+    Records of one prompt that agree in gold and proxy are one text drawn again and count once (not where the proxy is
+    coarse): a text and its copies share their error, and permuted copies would not. On a policy that repeats 4% of its
+    texts the test otherwise rejects every independent noise.
+
     The test looks at base samples only and cannot see a policy that breaks the relation later (a causal hack). Banks of
     more than 100,000 records are thinned to that many; the power is ample there.
     """
     blocks = [_thin(block, bank, rng) for block in centred_blocks(bank, proxy)]
-    scores = scores or is_coarse([rows for _, rows in blocks])
+    coarse = is_coarse(blocks)
+    scores = scores or coarse
     name = "normal scores" if scores else "raw"
+    if not coarse:
+        blocks = [texts for gold, proxy in blocks for texts in _distinct(gold, proxy)]
     tables = [table for gold, rows in blocks if (table := _standardised(gold, rows, scores, rng))]
     if not tables:
         reason = "gold or proxy is constant within every prompt, or the proxy is a linear function of gold"
@@ -144,6 +151,21 @@ def _thin(block: Block, bank: ScoreBank, rng: np.random.Generator) -> tuple[NDAr
         columns = rng.permutation(gold.shape[1])[:samples]
         gold, proxy = gold[np.ix_(rows, columns)], proxy[np.ix_(rows, columns)]
     return gold, proxy
+
+
+def _distinct(
+    gold: NDArray[np.float64], proxy: NDArray[np.float64]
+) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """The block with every text once, prompts with equally many texts together."""
+    first = first_of_each(gold, proxy)
+    texts = first.sum(axis=1)
+    if (texts == gold.shape[1]).all():
+        return [(gold, proxy)]
+    parts = []
+    for count in np.unique(texts):
+        rows = texts == count
+        parts.append((gold[rows][first[rows]].reshape(-1, count), proxy[rows][first[rows]].reshape(-1, count)))
+    return parts
 
 
 def _unit_variance(rows: NDArray[np.float64]) -> NDArray[np.float64]:

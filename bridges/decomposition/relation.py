@@ -80,7 +80,7 @@ def fit_null_relation(
     records = sum(block.gold.size for block in blocks)
     count = max(2, min(permutations, MAX_NULL_RECORDS // records))
     proxies, golds, prompts = [], [], []
-    coarse = is_coarse([block.proxy for block in blocks])
+    coarse = is_coarse([(block.gold, block.proxy) for block in blocks])
     for block in blocks:
         levels = np.sort(block.proxy, axis=1)
         scaled = normal_scores(block.proxy) if coarse else block.proxy

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special, stats
 
+from overopt.bridges.decomposition.blocks import first_of_each
 from overopt.bridges.decomposition.shrunken_slopes import shrunken_slopes
 
 __all__ = [
@@ -131,6 +132,33 @@ class TieGroups:
         return np.repeat(means, self.sizes).reshape(by_rank.shape)
 
 
+class Texts:
+    """Which records of a row are copies of one text, equal in gold and proxy: they share their error.
+
+    ``effective`` is (B, 1), ``N^2`` over the sum of squared copies: N where every text is drawn once.
+    """
+
+    def __init__(self, gold: Rows, proxy: Rows) -> None:
+        order = np.lexsort((gold, proxy), axis=1)
+        first = np.take_along_axis(first_of_each(gold, proxy), order, axis=1)
+        self.text = np.empty(gold.shape, dtype=np.intp)
+        np.put_along_axis(self.text, order, np.cumsum(first, axis=1) - 1, axis=1)
+        self.count = first.sum(axis=1)
+        self.repeat = bool((self.count < gold.shape[1]).any())
+        copies = np.zeros(gold.shape)
+        np.add.at(copies, (np.arange(gold.shape[0])[:, None], self.text), 1.0)
+        self.effective = gold.shape[1] ** 2 / (copies**2).sum(axis=1, keepdims=True)
+
+    def permuted(self, error: Rows, rng: np.random.Generator) -> Rows:
+        """The errors dealt anew among the texts of each row, every copy with its text's."""
+        by_text = np.zeros_like(error)
+        np.put_along_axis(by_text, self.text, error, axis=1)
+        keys = rng.random(error.shape)
+        keys[np.arange(error.shape[1]) >= self.count[:, None]] = np.inf
+        dealt = np.take_along_axis(by_text, np.argsort(keys, axis=1), axis=1)
+        return np.asarray(np.take_along_axis(dealt, self.text, axis=1))
+
+
 def observed_gold(gold: Rows, proxy: Rows, weights: Rows) -> Rows:
     """(B, J) unbiased best-of-n gold of each row at each n, ties averaged; ``weights`` is (N, J), worst rank first."""
     order = np.argsort(proxy, axis=1)
@@ -139,26 +167,39 @@ def observed_gold(gold: Rows, proxy: Rows, weights: Rows) -> Rows:
 
 
 def _permuted_world(
-    gold: Rows, linear: Rows, error: Rows, groups: TieGroups, weights: Rows, rng: np.random.Generator, count: int
+    gold: Rows,
+    linear: Rows,
+    error: Rows,
+    groups: TieGroups,
+    texts: Texts | None,
+    weights: Rows,
+    rng: np.random.Generator,
+    count: int,
 ) -> NullGold:
     """Average best-of-n gold and rebuilt proxy over ``count`` permutations of the residuals, uncorrected.
 
     Each row gets a permutation of its own, followed by ``count`` permutations that all rows share. The products are
     uniform, pairwise independent, and independent between rows given the shared ones: averages have the variance of
-    fresh permutations at a third of their price.
+    fresh permutations at a third of their price. Repeated texts are permuted afresh, row by row, and their ties need no
+    average: copies have equal gold.
     """
-    error = rng.permuted(error, axis=1)
+    if texts is None:
+        error = rng.permuted(error, axis=1)
     gold_by_rank = np.zeros_like(gold)
     proxy_by_rank = np.zeros_like(gold)
     row_start = np.arange(gold.shape[0])[:, None] * gold.shape[1]
     for _ in range(count):
-        rebuilt = linear + error.take(rng.permutation(gold.shape[1]), axis=1)
+        if texts is None:
+            rebuilt = linear + error.take(rng.permutation(gold.shape[1]), axis=1)
+        else:
+            rebuilt = linear + texts.permuted(error, rng)
         order = np.argsort(rebuilt, axis=1) + row_start
         gold_by_rank += gold.take(order)
         proxy_by_rank += rebuilt.take(order)
     # The rebuilt scores have no ties and would break the observed ones in gold's favour: rank k gets the observed k-th
     # level, which makes the same ranks tie as in the data.
-    return NullGold(groups.average(gold_by_rank) @ weights / count, proxy_by_rank @ weights / count)
+    averaged = groups.average(gold_by_rank) if texts is None else gold_by_rank
+    return NullGold(averaged @ weights / count, proxy_by_rank @ weights / count)
 
 
 def null_gold(
@@ -170,6 +211,7 @@ def null_gold(
     permutations: int = 16,
     null_banks: int = 5,
     scores: bool = False,
+    coarse: bool = False,
 ) -> NullGold:
     """Best-of-n gold in the world where the proxy's error is independent of gold.
 
@@ -189,10 +231,16 @@ def null_gold(
         Their own spread outweighs that of their permutations, so that few of those suffice.
     scores
         Use the proxy's within-prompt normal scores: the null then does not see monotone transforms of the proxy.
+    coarse
+        The proxy is a coarse one (:func:`is_coarse`): records that agree in gold and proxy are two texts with one
+        grade. Otherwise they are copies of one text, share their error, and lower the number of samples above to an
+        effective one.
     """
-    n_samples = gold.shape[1]
-    levels = np.sort(proxy, axis=1)
-    groups = TieGroups(levels)
+    groups = TieGroups(np.sort(proxy, axis=1))
+    texts = Texts(gold, proxy) if groups.any and not coarse else None
+    if texts is not None and not texts.repeat:
+        texts = None
+    n_samples = np.full((gold.shape[0], 1), float(gold.shape[1])) if texts is None else texts.effective
 
     def on_scale(values: Rows) -> Rows:
         return normal_scores(values) if scores else values
@@ -200,19 +248,19 @@ def null_gold(
     scaled = on_scale(proxy)
     exact = has_no_error(gold, proxy)
     linear, error = split_on_gold(gold, scaled, exact)
-    null = _permuted_world(gold, linear, error, groups, weights, rng, permutations)
-    rounded = scores and groups.any
-    if null_banks == 0 or n_samples < 3 or (n_samples >= MANY_SAMPLES and not rounded):
+    null = _permuted_world(gold, linear, error, groups, texts, weights, rng, permutations)
+    rounded = scores and groups.any and texts is None
+    if null_banks == 0 or gold.shape[1] < 3 or (n_samples.min() >= MANY_SAMPLES and not rounded):
         return null
-    error = error * np.sqrt((n_samples - 1) / (n_samples - 2))
+    error = error * np.sqrt((n_samples - 1) / np.maximum(n_samples - 2, 1))
     bias = np.zeros_like(null.gold)
     for _ in range(null_banks):
-        rebuilt = linear + rng.permuted(error, axis=1)
+        rebuilt = linear + (rng.permuted(error, axis=1) if texts is None else texts.permuted(error, rng))
         if rounded:
             restore_levels(rebuilt, np.sort(scaled, axis=1))
         else:
             rebuilt = on_scale(rebuilt)
         split = split_on_gold(gold, rebuilt, exact)
-        again = _permuted_world(gold, *split, groups, weights, rng, BIAS_PERMUTATIONS)
+        again = _permuted_world(gold, *split, groups, texts, weights, rng, BIAS_PERMUTATIONS)
         bias += again.gold - observed_gold(gold, rebuilt, weights)
     return NullGold(null.gold - bias / null_banks, null.proxy)

@@ -71,7 +71,7 @@ def _terms(terms: dict[str, Term]) -> dict[str, Any]:
 
 
 def _best_of_n_row(point: BestOfNPoint) -> dict[str, Any]:
-    names = (*TERMS, "linear_shrinkage", "noise_tail", "extremal_normal_scores")
+    names = (*TERMS, "linear_shrinkage", "noise_tail", "extremal_own_scale", "extremal_normal_scores")
     return {
         "method": "best-of-n",
         "n": point.n,

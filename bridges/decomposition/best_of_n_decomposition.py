@@ -11,8 +11,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from overopt.bridges.best_of_n_weights import best_of_n_weights
-from overopt.bridges.decomposition.blocks import Block, centred_blocks, is_coarse, scatter
+from overopt.bridges.decomposition.blocks import Block, centred_blocks, scatter
 from overopt.bridges.decomposition.independence import IndependenceTest, independence_test
+from overopt.bridges.decomposition.null_scale import NullScale, choose_null_scale
 from overopt.bridges.decomposition.residual_permutation import null_gold, observed_gold
 from overopt.bridges.decomposition.scale import MeasurementScale, ScaleKind, fit_scale
 from overopt.bridges.decomposition.terms import (
@@ -53,11 +54,11 @@ class BestOfNPoint:
         Promise minus delivered. Where its interval includes 0 the terms are not worth a story.
     linear_shrinkage, noise_tail
         The two parts of regressional: ``(1 - reliability) promise``, and what the noise's shape adds to it.
-    extremal_normal_scores
-        Extremal with the null on the proxy's within-prompt normal scores; the same as extremal if the proxy is coarse.
+    extremal_own_scale, extremal_normal_scores
+        Extremal with the null on the proxy's own scale and on its within-prompt normal scores. One of them is extremal,
+        see :func:`choose_null_scale`; a coarse proxy has only the latter, which then stands in both places.
     promise_mismatch
-        Promise minus the promise of the null world; beyond .1 the split depends on definitions. None if the proxy is
-        coarse.
+        Promise minus the promise of the null world on the proxy's own scale. None if the proxy is coarse.
     """
 
     n: int
@@ -70,6 +71,7 @@ class BestOfNPoint:
     gap: Term
     linear_shrinkage: Term
     noise_tail: Term
+    extremal_own_scale: Term
     extremal_normal_scores: Term
     promise_mismatch: float | None
 
@@ -82,7 +84,7 @@ class BestOfNPoint:
     @property
     def dependent_on_raw_scale(self) -> int:
         """The same on the proxy's own scale alone."""
-        return _beyond_margin(self.extremal)
+        return _beyond_margin(self.extremal_own_scale)
 
     @property
     def dependent_on_normal_scores(self) -> int:
@@ -106,6 +108,8 @@ class BestOfNDecomposition:
         Name of the proxy column.
     scale
         The measurement scale in force.
+    null_scale
+        The scale of the proxy on which the null adds gold and error, and why.
     points
         One per n, in the order asked for.
     independence
@@ -116,6 +120,7 @@ class BestOfNDecomposition:
 
     proxy: str
     scale: MeasurementScale
+    null_scale: NullScale
     points: tuple[BestOfNPoint, ...]
     independence: IndependenceTest
     warnings: tuple[str, ...]
@@ -184,7 +189,8 @@ def decompose_best_of_n(
 
     promise_rows, gold_rows = [], []
     permutations = max(min(permutations, MAX_PERMUTED_RECORDS // bank.gold.size), 4)
-    coarse = is_coarse([(block.gold, block.proxy) for block in blocks])
+    null_scale = choose_null_scale(blocks, units, rng.spawn(1)[0])
+    coarse = null_scale.coarse
     null_rows: dict[bool, list[NDArray[np.float64]]] = {False: [], True: []}
     mismatch_rows = []
     for block in blocks:
@@ -192,18 +198,19 @@ def decompose_best_of_n(
         promise_rows.append(np.sort(block.proxy, axis=1) @ weights)
         gold_rows.append(observed_gold(block.gold, block.proxy, weights))
         for scores in (True,) if coarse else (False, True):
-            null = null_gold(
+            world = null_gold(
                 block.gold, block.proxy, weights, rng,
                 permutations=permutations, null_banks=null_banks, scores=scores, coarse=coarse,
             )  # fmt: skip
-            null_rows[scores].append(null.gold)
+            null_rows[scores].append(world.gold)
             if not scores:
-                mismatch_rows.append(promise_rows[-1] - null.proxy)
+                mismatch_rows.append(promise_rows[-1] - world.proxy)
     promise = units.scale_proxy(scatter(blocks, promise_rows))
     delivered = units.scale_gold(scatter(blocks, gold_rows))
     null_scores = units.scale_gold(scatter(blocks, null_rows[True]))
     null_raw = null_scores if coarse else units.scale_gold(scatter(blocks, null_rows[False]))
     mismatch = [None] * len(sizes) if coarse else list(units.scale_proxy(scatter(blocks, mismatch_rows)).mean(axis=0))
+    null = null_scores if null_scale.normal_scores else null_raw
     for contributions in (promise, delivered, null_raw, null_scores):
         contributions[:, np.asarray(sizes) == 1] = 0.0  # exactly, where a sum of centred rewards is rounding noise
     shrinkage = (1.0 - units.reliability) * promise
@@ -215,18 +222,26 @@ def decompose_best_of_n(
 
     columns = {
         "promise": terms(promise),
-        "regressional": terms(promise - null_raw),
-        "extremal": terms(null_raw - delivered),
+        "regressional": terms(promise - null),
+        "extremal": terms(null - delivered),
         "delivered": terms(delivered),
         "gap": terms(promise - delivered),
         "linear_shrinkage": terms(shrinkage),
-        "noise_tail": terms(promise - null_raw - shrinkage),
+        "noise_tail": terms(promise - null - shrinkage),
+        "extremal_own_scale": terms(null_raw - delivered),
         "extremal_normal_scores": terms(null_scores - delivered),
     }
     reason = _cannot_split(blocks)
     if reason is not None:
         warnings.append(reason)
-        for name in ("regressional", "extremal", "linear_shrinkage", "noise_tail", "extremal_normal_scores"):
+        for name in (
+            "regressional",
+            "extremal",
+            "linear_shrinkage",
+            "noise_tail",
+            "extremal_own_scale",
+            "extremal_normal_scores",
+        ):
             columns[name] = unknown_terms(len(sizes), reason)
     reason = _cannot_trust_intervals(blocks)
     if reason is not None:
@@ -259,8 +274,10 @@ def decompose_best_of_n(
         for index, size in enumerate(asked)
     )  # fmt: skip
     return BestOfNDecomposition(
-        proxy=proxy, scale=units, points=points, warnings=tuple(warnings),
-        independence=independence_test(whole, proxy, rng, permutations=test_permutations),
+        proxy=proxy, scale=units, null_scale=null_scale, points=points, warnings=tuple(warnings),
+        independence=independence_test(
+            whole, proxy, rng, permutations=test_permutations, scores=null_scale.normal_scores
+        ),
     )  # fmt: skip
 
 

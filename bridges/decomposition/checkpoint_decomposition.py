@@ -15,6 +15,7 @@ from overopt.bridges.decomposition.flat import FlatSamples, flat_samples, sum_by
 from overopt.bridges.decomposition.independence import IndependenceTest, independence_test
 from overopt.bridges.decomposition.kl_budget import KLBudget, kl_budget
 from overopt.bridges.decomposition.local_linear import Support
+from overopt.bridges.decomposition.null_scale import NullScale, choose_null_scale
 from overopt.bridges.decomposition.path_decomposition import on_policy_slope, path_steps
 from overopt.bridges.decomposition.relation import Relation, fit_null_relation, fit_relation
 from overopt.bridges.decomposition.scale import MeasurementScale, ScaleKind, fit_scale
@@ -142,6 +143,7 @@ class _Bank:
     support: Support
     relation: Relation
     null_relation: Relation
+    null_scale: NullScale
 
 
 def _fit_bank(bank: ScoreBank, proxy: str, scale: ScaleKind, rng: np.random.Generator) -> _Bank:
@@ -149,8 +151,10 @@ def _fit_bank(bank: ScoreBank, proxy: str, scale: ScaleKind, rng: np.random.Gene
     samples = flat_samples(bank, proxy, bank)
     support = Support(samples.proxy)
     relation = fit_relation(samples, support)
-    null = fit_null_relation(blocks, relation.slopes, support, rng)
-    return _Bank(blocks, samples, fit_scale(blocks, scale), support, relation, null)
+    units = fit_scale(blocks, scale)
+    null_scale = choose_null_scale(blocks, units, rng.spawn(1)[0])
+    null = fit_null_relation(blocks, relation.slopes, support, rng, by_rank=null_scale.normal_scores)
+    return _Bank(blocks, samples, units, support, relation, null, null_scale)
 
 
 @dataclass(frozen=True)
@@ -268,7 +272,10 @@ def decompose_checkpoints(
         proxy=proxy, scale=fitted.units, points=points,
         support=(fitted.support.low / fitted.units.proxy_unit, fitted.support.high / fitted.units.proxy_unit),
         fresh_winners_n=fresh_n, fresh_winners_causal=fresh,
-        independence=independence_test(bank, proxy, rng, permutations=test_permutations), warnings=tuple(warnings),
+        independence=independence_test(
+            bank, proxy, rng, permutations=test_permutations, scores=fitted.null_scale.normal_scores
+        ),
+        warnings=tuple(warnings),
     )  # fmt: skip
 
 

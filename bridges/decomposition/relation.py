@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from overopt.bridges.decomposition.blocks import Block, is_coarse
+from overopt.bridges.decomposition.blocks import Block
 from overopt.bridges.decomposition.flat import FlatSamples, sum_by
 from overopt.bridges.decomposition.local_linear import LocalLinear, Support
 from overopt.bridges.decomposition.residual_permutation import (
@@ -70,26 +70,32 @@ def fit_relation(samples: FlatSamples, support: Support) -> Relation:
 
 
 def fit_null_relation(
-    blocks: list[Block], slopes: Array, support: Support, rng: np.random.Generator, *, permutations: int = 16
+    blocks: list[Block],
+    slopes: Array,
+    support: Support,
+    rng: np.random.Generator,
+    *,
+    by_rank: bool,
+    permutations: int = 16,
 ) -> Relation:
     """m0: the same regression in the world where the proxy's error is independent of gold.
 
-    The residuals of each prompt are permuted, the proxy is rebuilt (a coarse one by rank, from its observed levels) and
+    The residuals of each prompt are permuted, the proxy is rebuilt (``by_rank``: from normal scores, each rank with its
+    observed value; see :func:`choose_null_scale`) and
     all permutations are regressed together, with the slopes and bandwidths of m, so that smoothing biases both alike.
     """
     records = sum(block.gold.size for block in blocks)
     count = max(2, min(permutations, MAX_NULL_RECORDS // records))
     proxies, golds, prompts = [], [], []
-    coarse = is_coarse([(block.gold, block.proxy) for block in blocks])
     for block in blocks:
         levels = np.sort(block.proxy, axis=1)
-        scaled = normal_scores(block.proxy) if coarse else block.proxy
+        scaled = normal_scores(block.proxy) if by_rank else block.proxy
         linear, error = split_on_gold(block.gold, scaled, has_no_error(block.gold, block.proxy))
-        if coarse:
+        if by_rank:
             linear = rank_linear_part(block.gold, linear, error, rng)
         for _ in range(count):
             rebuilt = linear + rng.permuted(error, axis=1)
-            if coarse:
+            if by_rank:
                 restore_levels(rebuilt, levels)
             proxies.append(rebuilt.ravel())
             golds.append(block.gold.ravel())

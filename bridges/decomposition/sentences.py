@@ -46,8 +46,12 @@ def best_of_n_sentences(result: BestOfNDecomposition) -> tuple[str, ...]:
             "while the proxy rises with gold: the error depends on gold."
         )
     lines.append(_independence_line(result.independence))
+    bent = result.null_scale.normal_scores and not result.null_scale.coarse
+    if bent and last.extremal.estimate is not None:
+        lines.append(_bent_line(result, last))
     if (
-        last.promise_mismatch is not None
+        not bent
+        and last.promise_mismatch is not None
         and abs(last.promise_mismatch) > MISMATCH
         and last.extremal.estimate is not None
     ):
@@ -91,6 +95,16 @@ def _dependence_line(result: BestOfNDecomposition) -> str:
     if scores and not raw:
         return "Whether the error depends on gold depends on the proxy's scale: regressional on the proxy's own scale."
     return "No dependent error shows: extremal is within .02 SD of 0, or its band includes 0, at every n."
+
+
+def _bent_line(result: BestOfNDecomposition, last: BestOfNPoint) -> str:
+    missed = result.null_scale.mismatch or 0.0
+    return (
+        f"The proxy's own scale is bent: gold plus noise on it would promise {abs(missed):.2f} SD "
+        f"{'less' if missed > 0 else 'more'} at n = {result.null_scale.probe_n} than the proxy does. The split is made "
+        "on its normal scores, which best-of-n cannot tell from it; on its own scale extremal would be "
+        f"{_number(last.extremal_own_scale)} at n = {last.n}."
+    )
 
 
 def _best_of_n_help(last: BestOfNPoint) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special, stats
 
 from overopt.bridges.validation.worlds import BankWorld
 
@@ -16,6 +17,8 @@ __all__ = ["BankTruth", "bank_truth"]
 Array = NDArray[np.float64]
 
 STRATA = 64
+PROBE_N = 16
+MISMATCH = 0.1
 
 
 @dataclass(frozen=True)
@@ -43,14 +46,18 @@ class BankTruth:
 def bank_truth(world: BankWorld, n: Sequence[int], rng: np.random.Generator, records: int = 2_000_000) -> BankTruth:
     """Average over equally likely prompt strata; winners from the density ``n u^(n-1)`` of the best rank's quantile u.
 
-    The null world pairs each sample's gold with the residual of *another, fresh* sample at the population's slope.
-    Where the error is independent of gold, or the proxy is cut from such a one, the null is the truth: extremal is 0.
+    The null world pairs each sample's gold with the residual of *another, fresh* sample at the population's slope, on
+    the proxy's own scale or, where that world's best of 16 misses the proxy's by more than .1 gold SD, on its normal
+    scores. Where the error is independent of gold, or the proxy is cut or bent from such a one, the null is the truth:
+    extremal is 0.
     """
     per_prompt = records // STRATA
     quantile = (np.arange(per_prompt) + 0.5) / per_prompt
     weights = np.column_stack([size * quantile ** (size - 1) / per_prompt for size in n])
     prompt = ((np.arange(STRATA) + 0.5) / STRATA)[:, None]
-    totals = np.zeros((3, len(n)))
+    probe = PROBE_N * quantile ** (PROBE_N - 1) / per_prompt
+    totals = np.zeros((4, len(n)))
+    missed = 0.0
     covariance = variance = gold_sd = proxy_sd = 0.0
     for stratum in prompt:
         gold, proxy = (rows[0] for rows in world.draw(rng, stratum[None, :], per_prompt))
@@ -64,15 +71,22 @@ def bank_truth(world: BankWorld, n: Sequence[int], rng: np.random.Generator, rec
         jitter = rng.random(per_prompt)
         order = np.lexsort((jitter, proxy))
         rebuilt = slope * (gold - gold_mean) + (other_proxy - slope * other_gold)
+        missed += float((proxy[order] - proxy_mean) @ probe - (np.sort(rebuilt) - rebuilt.mean()) @ probe) / STRATA
+        scores, other_scores = (special.ndtri((stats.rankdata(p) - 0.5) / per_prompt) for p in (proxy, other_proxy))
+        scores_slope = float(np.cov(gold, scores)[0, 1] / gold.var())
+        by_scores = scores_slope * (gold - gold_mean) + (other_scores - scores_slope * other_gold)
         totals[0] += (proxy[order] - proxy_mean) @ weights
         totals[1] += (gold[np.argsort(rebuilt)] - gold_mean) @ weights
         totals[2] += (gold[order] - gold_mean) @ weights
+        totals[3] += (gold[np.argsort(by_scores)] - gold_mean) @ weights
     totals /= STRATA
     gold_sd, proxy_sd, pooled = gold_sd / STRATA, proxy_sd / STRATA, covariance / variance
     proxy_unit = pooled * gold_sd if pooled > 0 else proxy_sd
     promise, null, delivered = totals[0] / proxy_unit, totals[1] / gold_sd, totals[2] / gold_sd
-    if world.kind in ("independent", "coarse"):
+    if world.kind in ("independent", "coarse", "monotone"):
         null = delivered
+    elif abs(missed) / proxy_unit > MISMATCH:
+        null = totals[3] / gold_sd
     return BankTruth(promise, promise - null, null - delivered, delivered, gold_sd, pooled)
 
 

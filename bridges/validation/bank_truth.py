@@ -48,7 +48,7 @@ def bank_truth(world: BankWorld, n: Sequence[int], rng: np.random.Generator, rec
 
     The null world pairs each sample's gold with the residual of *another, fresh* sample at the population's slope, on
     the proxy's own scale or, where that world's best of 16 misses the proxy's by more than .1 gold SD, on its normal
-    scores. Where the error is independent of gold, or the proxy is cut or bent from such a one, the null is the truth:
+    scores; there, what the same construction makes of the null world itself is taken off. Where the error is independent of gold, or the proxy is cut or bent from such a one, the null is the truth:
     extremal is 0.
     """
     per_prompt = records // STRATA
@@ -56,7 +56,7 @@ def bank_truth(world: BankWorld, n: Sequence[int], rng: np.random.Generator, rec
     weights = np.column_stack([size * quantile ** (size - 1) / per_prompt for size in n])
     prompt = ((np.arange(STRATA) + 0.5) / STRATA)[:, None]
     probe = PROBE_N * quantile ** (PROBE_N - 1) / per_prompt
-    totals = np.zeros((4, len(n)))
+    totals = np.zeros((5, len(n)))
     missed = 0.0
     covariance = variance = gold_sd = proxy_sd = 0.0
     for stratum in prompt:
@@ -72,13 +72,15 @@ def bank_truth(world: BankWorld, n: Sequence[int], rng: np.random.Generator, rec
         order = np.lexsort((jitter, proxy))
         rebuilt = slope * (gold - gold_mean) + (other_proxy - slope * other_gold)
         missed += float((proxy[order] - proxy_mean) @ probe - (np.sort(rebuilt) - rebuilt.mean()) @ probe) / STRATA
-        scores, other_scores = (special.ndtri((stats.rankdata(p) - 0.5) / per_prompt) for p in (proxy, other_proxy))
-        scores_slope = float(np.cov(gold, scores)[0, 1] / gold.var())
-        by_scores = scores_slope * (gold - gold_mean) + (other_scores - scores_slope * other_gold)
+        by_scores = _rebuilt_on_scores(gold, proxy, other_gold, other_proxy)
+        third_gold, third_proxy = (rows[0] for rows in world.draw(rng, stratum[None, :], per_prompt))
+        other_by_scores = _rebuilt_on_scores(other_gold, other_proxy, third_gold, third_proxy)
+        again = _rebuilt_on_scores(gold, by_scores, other_gold, other_by_scores)
         totals[0] += (proxy[order] - proxy_mean) @ weights
         totals[1] += (gold[np.argsort(rebuilt)] - gold_mean) @ weights
         totals[2] += (gold[order] - gold_mean) @ weights
         totals[3] += (gold[np.argsort(by_scores)] - gold_mean) @ weights
+        totals[4] += (gold[np.argsort(again)] - gold_mean) @ weights
     totals /= STRATA
     gold_sd, proxy_sd, pooled = gold_sd / STRATA, proxy_sd / STRATA, covariance / variance
     proxy_unit = pooled * gold_sd if pooled > 0 else proxy_sd
@@ -86,8 +88,15 @@ def bank_truth(world: BankWorld, n: Sequence[int], rng: np.random.Generator, rec
     if world.kind in ("independent", "coarse", "monotone"):
         null = delivered
     elif abs(missed) / proxy_unit > MISMATCH:
-        null = totals[3] / gold_sd
+        null = (2 * totals[3] - totals[4]) / gold_sd
     return BankTruth(promise, promise - null, null - delivered, delivered, gold_sd, pooled)
+
+
+def _rebuilt_on_scores(gold: Array, proxy: Array, other_gold: Array, other_proxy: Array) -> Array:
+    """Normal scores of the proxy, their error exchanged for that of another sample of the same world."""
+    scores, other_scores = (special.ndtri((stats.rankdata(p) - 0.5) / p.size) for p in (proxy, other_proxy))
+    slope = float(np.cov(gold, scores)[0, 1] / gold.var())
+    return np.asarray(slope * (gold - gold.mean()) + (other_scores - slope * (other_gold - other_gold.mean())))
 
 
 def _gini(values: Array) -> float:

@@ -48,8 +48,8 @@ def bank_truth(world: BankWorld, n: Sequence[int], rng: np.random.Generator, rec
 
     The null world pairs each sample's gold with the residual of *another, fresh* sample at the population's slope, on
     the proxy's own scale or, where that world's best of 16 misses the proxy's by more than .1 gold SD, on its normal
-    scores; there, what the same construction makes of the null world itself is taken off. Where the error is independent of gold, or the proxy is cut or bent from such a one, the null is the truth:
-    extremal is 0.
+    scores; there, what the same construction makes of the null world itself is taken off. Where the error is
+    independent of gold, or the proxy is cut or bent from such a one, the null is the truth: extremal is 0.
     """
     per_prompt = records // STRATA
     quantile = (np.arange(per_prompt) + 0.5) / per_prompt

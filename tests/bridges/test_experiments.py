@@ -7,6 +7,7 @@ import pytest
 
 from overopt.bridges.experiments import experiment_trends
 from overopt.bridges.experiments.coefficients import coefficient_trends, held_out_error, label_trends
+from overopt.bridges.experiments.comparisons import comparison_trends
 from overopt.bridges.experiments.method_paths import method_trends
 from overopt.bridges.experiments.penalty import penalty_trends
 from overopt.bridges.experiments.planted_faults import planted_trends
@@ -276,3 +277,79 @@ def test_the_held_out_loss_is_correlated_with_gold_by_rank():
 
     assert verdict(run(-1), "held-out loss") == "reproduced"
     assert verdict(run(1), "held-out loss") == "not reproduced"
+
+
+# ---- arms beside each other
+
+ALPHA, BETA = 1.5, 0.4
+GRID = np.linspace(0.5, 6.0, 12)
+
+
+def rounds_run(extra):
+    """Gold of k rounds is one round's plus ``extra(k, d)``, three seeds with noise of .02."""
+    rng = np.random.default_rng(0)
+    arms = tuple(OptimizerArm(f"iterated-k{k}", "iterated", {"iterations": k}) for k in (1, 2, 4))
+    curves = []
+    for k in (1, 2, 4):
+        for seed in range(3):
+            gold = GRID * (ALPHA - BETA * np.log(GRID)) + extra(k, GRID) + 0.02 * rng.normal(size=GRID.size)
+            points = [(i, d, 2.0, g) for i, (d, g) in enumerate(zip(GRID, gold, strict=True))]
+            curves.append(curve(f"iterated-k{k}", "p", seed, [(0, 0.0, 0.0, 0.0), *points]))
+    return replace(EMPTY, arms=arms, curves=tuple(curves))
+
+
+def test_the_iterated_law_is_found_where_it_holds_and_only_there():
+    holds = comparison_trends(rounds_run(lambda k, d: BETA * d * np.log(k)))
+    assert verdict(holds, "beta d log k") == "reproduced"
+    assert verdict(holds, "fresh labels") == "reproduced"
+    twice = comparison_trends(rounds_run(lambda k, d: 2 * BETA * d * np.log(k)))
+    assert verdict(twice, "beta d log k") == "not reproduced"
+
+
+def test_rounds_that_cost_gold_or_do_nothing_are_told_apart():
+    assert verdict(comparison_trends(rounds_run(lambda k, d: -d * np.log(k))), "fresh labels") == "not reproduced"
+    assert verdict(comparison_trends(rounds_run(lambda k, d: 0 * d)), "fresh labels") == "cannot tell"
+
+
+def peak(name, seed, rise):
+    return GoldPeak("ppo", name, seed, 20.0, 9.0, rise, 0.1, 0.5, 0.1, 44.0, 25.0, 2.0, 0.5, 0.1)
+
+
+def proxies_run(gain):
+    """An ensemble and a noisier proxy, ``gain`` above and .5 below the plain one at the peak."""
+    proxies = (
+        *(proxy("p" + (f"-r{r}" if r else ""), replicate=r) for r in range(3)),
+        *(proxy("noisy" + (f"-r{r}" if r else ""), replicate=r, variant="noise25") for r in range(3)),
+        proxy("ensemble-min", kind="ensemble", size=""),
+    )
+    peaks = []
+    for seed, level in enumerate((1.0, 1.3, 0.8)):
+        suffix = f"-r{seed}" if seed else ""
+        peaks += [peak("p" + suffix, seed, level), peak("noisy" + suffix, seed, level - 0.5 + 0.01 * seed)]
+        peaks.append(peak("ensemble-min", seed, level + gain + (seed - 1) * 0.01))
+    return replace(EMPTY, proxies=proxies, peaks=tuple(peaks))
+
+
+def test_proxies_are_paired_by_seed_with_the_plain_one():
+    trends = comparison_trends(proxies_run(0.3))
+    assert verdict(trends, "ensemble-min instead of p:") == "reproduced"
+    assert verdict(trends, "noisy instead of p:") == "not reproduced"
+    assert len(trends) == 2
+    assert verdict(comparison_trends(proxies_run(0.0)), "ensemble-min instead of p:") == "cannot tell"
+
+
+def test_a_run_of_plain_proxies_compares_none():
+    assert comparison_trends(replace(proxies_run(0.3), proxies=proxies_run(0.3).proxies[:3])) == []
+
+
+def test_an_exploit_is_found_where_the_proxy_runs_ahead():
+    name = "planted-exploit"
+    ahead = [(0, 0.0, 0.0, 0.0), (4, 1.0, 1.0, 0.5), (8, 2.0, 3.0, 1.0)]
+    even = [(0, 0.0, 0.0, 0.0), (4, 1.0, 1.0, 0.9), (8, 2.0, 1.4, 1.0)]
+    run = replace(EMPTY, proxies=(proxy(name, kind="planted"),))
+    both = comparison_trends(replace(run, curves=(curve("ppo", name, 0, ahead), curve("ppo-kl", name, 0, even))))
+    assert verdict(both, "ppo finds") == "reproduced"
+    assert "from step 8, KL 4.0" in both[0].evidence
+    assert verdict(both, "ppo-kl finds") == "not reproduced"
+    mixed = replace(run, curves=(curve("ppo", name, 0, ahead), curve("ppo", name, 1, even)))
+    assert verdict(comparison_trends(mixed), "ppo finds") == "cannot tell"

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from overopt.bridges.best_of_n_weights import best_of_n_weights
 from overopt.bridges.decomposition import independence_test
 from overopt.bridges.decomposition.blocks import centred_blocks
 from overopt.bridges.decomposition.kl_budget import tilt_kl
 from overopt.bridges.decomposition.local_linear import LocalLinear, Support
+from overopt.bridges.decomposition.residual_permutation import null_gold
 from overopt.bridges.decomposition.scale import fit_scale, gini_sd
 from overopt.bridges.decomposition.shrunken_slopes import shrunken_slopes
 from overopt.bridges.decomposition.terms import Term, draw_multipliers, estimate_terms
@@ -183,3 +185,19 @@ def test_the_independence_test_drops_what_gold_cannot_show() -> None:
     constant = independence_test(ScoreBank.from_rectangle(gold, {"p": np.ones_like(gold)}), "p", rng)
     assert constant.p_value is None
     assert "constant" in (constant.reason or "")
+
+
+def test_the_error_of_the_pooled_slope_reaches_the_null() -> None:
+    """Where slopes agree, null gold moves with the pooled one: its scatter over banks is its own estimate of it."""
+    rng = np.random.default_rng(0)
+    weights = np.column_stack([best_of_n_weights(64, n) for n in (2, 8)])
+    means, errors = [], []
+    for _ in range(200):
+        gold = rng.normal(size=(32, 64))
+        proxy = gold + rng.normal(size=gold.shape)
+        gold, proxy = (x - x.mean(axis=1, keepdims=True) for x in (gold, proxy))
+        null = null_gold(gold, proxy, weights, rng, null_banks=0).gold
+        means.append(null.mean(axis=0))
+        errors.append(null.std(axis=0, ddof=1) / 32**0.5)
+    ratio = np.std(means, axis=0, ddof=1) / np.mean(errors, axis=0)
+    assert np.all(np.abs(ratio - 1) < 5 / (2 * 200) ** 0.5)

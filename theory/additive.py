@@ -27,6 +27,7 @@ from overopt.theory.numerics import (
     SAME_Y,
     STEEPEST_LOG_DENSITY,
     SUM_EDGES,
+    WIDTH_LOGITS,
 )
 from overopt.theory.panels import Interpolant, integral_to_right, panel_nodes, refine
 from overopt.theory.proxy_law import FrozenLaw, Mixture, density_law
@@ -140,7 +141,7 @@ class Convolution:
     @cached_property
     def _scale(self) -> tuple[float, float]:
         """Centre and width of the coordinate `y = arcsinh((s - centre)/width)`: linear inside, logarithmic far out."""
-        return sum(self._centres), sum(float(np.ptp(law.quantile(np.array([-1.0, 1.0])))) for law in self._laws)
+        return sum(self._centres), sum(float(np.ptp(law.quantile(WIDTH_LOGITS))) for law in self._laws)
 
     def _to_y(self, value: Array) -> Array:
         centre, width = self._scale
@@ -161,7 +162,7 @@ class Convolution:
         y, logits = self._to_y(start[usable]), SUM_EDGES[usable]
         apart = np.append(True, np.diff(y) > SAME_Y)
         y, logits = y[apart], logits[apart]
-        spread = float(np.ptp(self._laws[0].quantile(np.array([-1.0, 1.0]))))
+        spread = float(np.ptp(self._laws[0].quantile(WIDTH_LOGITS)))
         edges, (log_density, mean) = refine(
             lambda points: np.stack(self.moments(self._from_y(points))),
             y,

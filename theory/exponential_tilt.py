@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from overopt.theory.errors import InputError
-from overopt.theory.numerics import LARGEST_PRESSURE, TILT_BISECTIONS, TILT_BRACKET_LOGITS
+from overopt.theory.numerics import LARGEST_PRESSURE, TILT_BISECTIONS, WIDTH_LOGITS
 from overopt.theory.world import ExactCurve, World
 
 __all__ = ["cumulant", "exponential_tilt", "tilt_at_kl", "tilt_at_proxy"]
@@ -68,7 +68,7 @@ def _solve(world: World, target: Array, quantity: Callable[[ExactCurve], Array],
     """Tilt at which an increasing quantity takes the values `target`."""
     flat = np.ravel(target)
     low, high = np.zeros_like(flat), np.full_like(flat, np.nan)
-    trial = np.full_like(flat, 1 / np.ptp(world.law.quantile(TILT_BRACKET_LOGITS)))
+    trial = np.full_like(flat, 1 / np.ptp(world.law.quantile(WIDTH_LOGITS)))
     for _ in range(TILT_BISECTIONS):
         value = np.full_like(flat, np.inf)
         exists = np.isfinite(cumulant(world, trial))

@@ -38,6 +38,8 @@ NARROWEST_PANEL = 8
 SUM_EDGES = np.concatenate(
     [[-MAX_LOGIT, -196, -116, -76, -56], np.arange(-46.0, 47.0, 4.0), [56, 76, 116, 196, MAX_LOGIT]]
 )
+# Widths of laws are read between these log-odds of rank.
+WIDTH_LOGITS = np.array([-1.0, 1.0])
 # Convolution: cuts at quantiles of both parts, far ones too, so that each part can sit at its own extremes.
 _FAR_LOGITS = np.array([60.0, 80, 120, 200, MAX_LOGIT])
 DENSITY_LOGITS = np.concatenate([-_FAR_LOGITS[::-1], np.arange(-44.0, 45.0, 4.0), _FAR_LOGITS])
@@ -75,7 +77,6 @@ QUANTILIZER_PIECES = (0.0, 0.03, 0.1, 0.25, 0.5, 1.0)
 
 LARGEST_PRESSURE = 1e8
 TILT_BISECTIONS = 60
-TILT_BRACKET_LOGITS = np.array([-1.0, 1.0])
 ROOT_XTOL = 1e-14
 
 FLOW_RTOL = 1e-10

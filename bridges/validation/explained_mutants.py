@@ -26,6 +26,11 @@ class Explained:
     """Which of several equal changes on the line, from 0; None for all of them."""
 
 
+_MASKED = "the value stands where a later mask hides it"
+_BRACKET = "where a search for the same root begins"
+_LAST_AXIS = "the array has two axes: axis 1 is the last one"
+_ANY_NEGATIVE = "numpy takes any negative length for the one it shall work out"
+
 EXPLAINED: tuple[Explained, ...] = (
     Explained(
         "best_of_n",
@@ -33,4 +38,46 @@ EXPLAINED: tuple[Explained, ...] = (
         "0.0 becomes 1.0",
         "ranks up to n are masked on the last line: rank n, the first that is not, subtracts its own step again",
     ),
+    Explained(
+        "best_of_n",
+        "step = np.where(rank > size, np.log1p(-(size - 1) / np.maximum(rank - 1, 1)), 0.0)",
+        "1 becomes 2",
+        "the floor acts on rank 2 alone, which is above n only for n = 1, where the numerator is 0",
+        ordinal=2,
+    ),
+    Explained("scaling_laws", "return a, b, turns, np.where(turns, b, 1.0)", "1.0 becomes 1.5", _MASKED),
+    Explained(
+        "scaling_laws",
+        "return np.stack([x, -x * np.log(np.where(x > 0, x, 1.0))], axis=-1)",
+        "1.0 becomes 1.5",
+        "it is used at x = 0 alone and multiplied by x",
+    ),
+    Explained(
+        "scaling_laws",
+        "column = np.where(b == 0, x, -np.expm1(-b * x) / np.where(b == 0, 1.0, b))",
+        "1.0 becomes 1.5",
+        _MASKED,
+    ),
+    Explained("scaling_laws", "high = np.where(np.isfinite(peak.d), peak.d, 1.0)", "1.0 becomes 1.5", _BRACKET),
+    Explained("kl_geometry", "high *= 2", "2 becomes 3", _BRACKET),
+    Explained(
+        "exponential_tilt",
+        "trial = np.full_like(flat, 1 / np.ptp(world.law.quantile(WIDTH_LOGITS)))",
+        "1 becomes 2",
+        _BRACKET,
+    ),
+    Explained(
+        "exponential_tilt",
+        "trial = np.full_like(flat, 1 / np.ptp(world.law.quantile(WIDTH_LOGITS)))",
+        "/ becomes *",
+        _BRACKET,
+    ),
+    Explained(
+        "exponential_tilt",
+        "shift = np.max(exponent + np.log(world.grid.mass), axis=-1, keepdims=True)",
+        "+ becomes -",
+        "any shift is taken off and added again",
+    ),
+    Explained("gradient_paths", "policy = policy / policy.sum(axis=-1, keepdims=True)", "unary - dropped", _LAST_AXIS),
+    Explained("quantilizer", "panels = values.reshape(-1, ORDER)", "1 becomes 2", _ANY_NEGATIVE),
 )

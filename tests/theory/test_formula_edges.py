@@ -7,13 +7,23 @@ import pytest
 from scipy import stats
 
 from overopt.theory.additive import Convolution
+from overopt.theory.best_of_n import best_of_n
+from overopt.theory.best_of_poisson import best_of_poisson_kl
+from overopt.theory.conditional_mean import given_two_point_noise
 from overopt.theory.errors import InputError
-from overopt.theory.mechanisms import adversarial_mode
+from overopt.theory.exponential_tilt import tilt_at_kl
+from overopt.theory.iterated import composed_slope, scaled_coefficient
+from overopt.theory.kl_geometry import tilted
+from overopt.theory.mechanism_table import standard_worlds
+from overopt.theory.mechanisms import adversarial_mode, read_law
 from overopt.theory.missing_features import FeatureBudget, feature_path
+from overopt.theory.panels import Interpolant, panel_nodes, panel_points
 from overopt.theory.proxy_law import Mixture
-from overopt.theory.quantilizer import quantilizer_kl
+from overopt.theory.quantilizer import quantilizer, quantilizer_kl
 from overopt.theory.regressional import reliability
-from overopt.theory.scaling_laws import Power
+from overopt.theory.scaling_laws import Linear, Power, Quadratic, Saturating, fit_law, law_named
+from overopt.theory.structural import intermediary
+from overopt.theory.world import World
 
 
 def test_a_mixture_inverts_its_own_distribution_function():
@@ -60,3 +70,161 @@ def test_gold_between_the_bulk_and_the_mode_is_weighted_by_bayes():
     exact = (bulk * u - 5.0 * mode) / (bulk + mode)
     world = adversarial_mode(0.2, proxy_at_mode=5.0, spread=0.4)
     np.testing.assert_allclose(world.gold(u), exact, rtol=1e-9)
+
+
+# ---- beyond the last panel of a world's grid, at log-odds z: there the upper tail's mass is exp(-z)
+
+
+def edge(world: World) -> float:
+    return float(world.grid.edges[-1])
+
+
+@pytest.mark.parametrize("pressure", [0.0, 0.4, -0.5])
+def test_a_linear_tail_is_integrated_beyond_the_grid(pressure: float) -> None:
+    # U = z far out for a unit exponential: int_e^inf z exp((pressure - 1) z) dz.
+    world = World(stats.expon(), np.tanh)
+    e, rate = edge(world), 1 - pressure
+    beyond = world.beyond((pressure * world.grid.proxy)[None, :], world.grid.proxy, upper=True)
+    assert beyond[0] == pytest.approx(np.exp(-rate * e) * (e / rate + 1 / rate**2), rel=1e-9)
+
+
+def test_a_power_tail_is_integrated_beyond_the_grid() -> None:
+    # U = exp(z/b) for a Pareto law: int_e^inf exp(z/b - z) dz.
+    world, b = World(stats.pareto(1.6), np.tanh), 1.6
+    e, rate = edge(world), 1 - 1 / 1.6
+    beyond = world.beyond(np.zeros((1, world.grid.proxy.size)), world.grid.proxy, upper=True)
+    assert beyond[0] == pytest.approx(np.exp(-rate * e) / rate, rel=1e-9)
+    assert b * rate == pytest.approx(b - 1)
+
+
+def test_the_lower_tail_mirrors_the_upper_one() -> None:
+    world = World(stats.logistic(), np.tanh)
+    flat = np.zeros((1, world.grid.proxy.size))
+    e = edge(world)
+    assert world.beyond(flat, world.grid.proxy, upper=False)[0] == pytest.approx(-(e + 1) * np.exp(-e), rel=1e-9)
+
+
+@pytest.mark.parametrize("q", [1.0, 0.1, 1e-6])
+def test_the_top_of_a_law_that_barely_has_a_mean(q: float) -> None:
+    # E[U | top q] = b/(b - 1) q^(-1/b); with b = 1.02 a thousandth of it lies beyond any grid.
+    b = 1.02
+    curve = quantilizer(World(stats.pareto(b), np.tanh), [q])
+    assert curve.proxy[0] == pytest.approx(b / (b - 1) * q ** (-1 / b), rel=1e-6)
+
+
+# ---- sums
+
+
+@pytest.mark.parametrize("noise", [stats.norm(), stats.laplace()], ids=["normal", "laplace"])
+def test_a_sum_inverts_its_own_ranks(noise) -> None:
+    law = Convolution(stats.norm(), noise)
+    logits = np.array([-349.0, -120.0, -37.0, -3.0, 0.0, 0.4, 9.0, 44.0, 200.0, 349.0])
+    np.testing.assert_allclose(law.logit(law.quantile(logits)), logits, rtol=1e-9, atol=1e-9)
+
+
+def test_a_sum_of_normals_has_normal_quantiles_to_the_end_of_its_table_and_beyond() -> None:
+    law = Convolution(stats.norm(), stats.norm())
+    for logit, error in ((-340.0, 1e-9), (340.0, 1e-9), (380.0, 2e-3)):
+        exact = np.sqrt(2) * np.sign(logit) * stats.norm.isf(np.exp(-abs(logit)))
+        assert float(law.quantile(np.array([logit]))[0]) == pytest.approx(exact, rel=error)
+
+
+def test_an_interpolant_uses_the_panel_that_holds_the_point() -> None:
+    edges = np.array([0.0, 1.0, 2.0])
+    nodes = panel_nodes(edges)[0]
+    step = Interpolant(edges, np.where(nodes < 1, nodes, 5 - nodes))
+    np.testing.assert_allclose(step(np.array([0.1, 0.9, 1.1, 1.9])), [0.1, 0.9, 3.9, 3.1], rtol=1e-12)
+
+
+# ---- arguments and constants that no default shows
+
+
+def test_two_point_noise_is_centred_on_the_mean_of_gold() -> None:
+    s, mean, sd, delta = np.linspace(-3, 4, 15), 0.7, 1.3, 0.9
+    up, down = stats.norm(mean + delta, sd).pdf(s), stats.norm(mean - delta, sd).pdf(s)
+    exact = ((s - delta) * up + (s + delta) * down) / (up + down)
+    np.testing.assert_allclose(given_two_point_noise(s, delta=delta, gold_mean=mean, gold_sd=sd), exact, rtol=1e-12)
+
+
+def test_the_noises_of_the_mechanism_table_have_unit_variance() -> None:
+    worlds = standard_worlds()
+    for name in ("Gaussian noise", "uniform noise", "Laplace noise", "Student t3 noise"):
+        gold, noise = worlds[name].law.gold, worlds[name].law.noise
+        assert (gold.mean(), noise.mean()) == pytest.approx((0, 0), abs=1e-12)
+        assert (gold.var(), noise.var()) == pytest.approx((1, 1), rel=1e-12)
+
+
+def test_a_mediator_spreads_by_its_own_sd() -> None:
+    model = intermediary(on_mediator=0.5, on_proxy=2.0, mediator_sd=3.0)
+    assert model.proxy @ model.covariance @ model.proxy == pytest.approx(4 * (0.25 + 9) + 1)
+
+
+def test_the_slope_outside_an_adversarial_mode() -> None:
+    world = adversarial_mode(1e-9, slope=2.0)
+    assert float(world.gold(np.array([-1.5]))[0]) == pytest.approx(-3.0, rel=1e-6)
+
+
+def test_a_tilt_does_not_overflow() -> None:
+    np.testing.assert_allclose(tilted([0.5, 0.3, 0.2], [0.0, 3.0, 1.0], 1e4), [0.0, 1.0, 0.0], atol=1e-300)
+
+
+def test_the_divergence_of_best_of_many_poisson_draws() -> None:
+    # exp(-x) Ei(x) by its asymptotic series from x = 60 on, against the rank's density by quadrature.
+    mu = 150.0
+    t = np.linspace(0.0, 1.0, 2_000_001)
+    log_ratio = np.log1p(mu * t) - mu * (1 - t)
+    exact = np.trapezoid(np.exp(log_ratio) * log_ratio, t)
+    assert float(best_of_poisson_kl(mu)) == pytest.approx(exact, rel=1e-7)
+
+
+def test_a_line_that_rises_has_no_peak() -> None:
+    peak = Linear().peak(np.array([0.3, -0.3]))
+    assert peak.gold.tolist() == [np.inf, 0.0]
+
+
+def test_peaks_of_a_batch_of_fits_keep_its_shape() -> None:
+    rng = np.random.default_rng(0)
+    alpha, beta = rng.uniform(1, 2, size=(2, 2, 3))
+    d = np.linspace(0.2, 3, 9)
+    fit = fit_law(Quadratic(), d, Quadratic().gold(d, alpha[..., None], beta[..., None]))
+    np.testing.assert_allclose(fit.peak.d, alpha / (2 * beta), rtol=1e-9)
+
+
+@pytest.mark.parametrize("cosine", [0.0, 1.2, -0.1])
+def test_a_cosine_is_at_most_one(cosine: float) -> None:
+    with pytest.raises(InputError, match=r"`cosine` must lie in \(0, 1\]"):
+        composed_slope(3, cosine, errors="shared")
+
+
+def test_sizes_may_be_measured_against_a_part_of_one() -> None:
+    assert scaled_coefficient(2.0, 1.0, 3.0, reference=0.5) == pytest.approx(1 + 3 * np.log(4))
+
+
+def test_a_feature_path_starts_within_the_budget_and_may_have_one_step() -> None:
+    problem = FeatureBudget(np.ones(2), np.ones(2), np.full(2, 0.1), 2.0)
+    known = np.array([True, False])
+    assert feature_path(problem, np.array([1.0, 1.0]), known, steps=1).shape == (2, 2)
+    with pytest.raises(InputError, match="floors and the budget"):
+        feature_path(problem, np.array([1.5, 1.0]), known, steps=1)
+
+
+@pytest.mark.parametrize("shape", [0.0, 0.5, 1.0])
+def test_a_saturating_law_turns_into_a_line(shape: float) -> None:
+    d = np.array([0.0, 0.4, 2.0])
+    exact = d if shape == 0 else (1 - np.exp(-shape * d)) / shape
+    np.testing.assert_allclose(Saturating().design(d, shape)[..., 0], exact, rtol=1e-12)
+
+
+def test_points_of_panels_are_their_nodes() -> None:
+    edges = np.array([-1.0, 0.5, 4.0])
+    np.testing.assert_allclose(panel_points(edges[:-1], edges[1:]), panel_nodes(edges)[0].ravel(), rtol=1e-12)
+
+
+def test_the_tilt_is_read_at_the_divergences_of_best_of_n() -> None:
+    world, n = World(stats.norm(), lambda u: u - 0.1 * u**2), np.array([2.0, 8.0, 32.0, 128.0])
+    reading = read_law(world, n=n)
+    curve = best_of_n(world, n)
+    tilted_curve = tilt_at_kl(world, curve.kl)
+    for name, found in reading.tilt.items():
+        exact = fit_law(law_named(name), tilted_curve.d, tilted_curve.gold + 0.1)
+        np.testing.assert_allclose(found.coefficients, exact.coefficients, rtol=1e-6, atol=1e-9)

@@ -60,6 +60,17 @@ EXPLAINED: tuple[Explained, ...] = (
     ),
     Explained("scaling_laws", "high = np.where(np.isfinite(peak.d), peak.d, 1.0)", "1.0 becomes 1.5", _BRACKET),
     Explained("kl_geometry", "high *= 2", "2 becomes 3", _BRACKET),
+    Explained("kl_geometry", "high = 1.0", "1.0 becomes 1.5", _BRACKET),
+    Explained(
+        "exponential_tilt",
+        "trial = np.where(unbracketed, 2 * trial, (low + np.where(unbracketed, low, high)) / 2)",
+        "2 becomes 3",
+        _BRACKET,
+        ordinal=0,
+    ),
+    Explained(
+        "gradient_paths", "p, r = _checked(base, reward, 0.0)", "0.0 becomes 1.0", "a penalty that is checked, not used"
+    ),
     Explained(
         "exponential_tilt",
         "trial = np.full_like(flat, 1 / np.ptp(world.law.quantile(WIDTH_LOGITS)))",

@@ -228,3 +228,11 @@ def test_the_tilt_is_read_at_the_divergences_of_best_of_n() -> None:
     for name, found in reading.tilt.items():
         exact = fit_law(law_named(name), tilted_curve.d, tilted_curve.gold + 0.1)
         np.testing.assert_allclose(found.coefficients, exact.coefficients, rtol=1e-6, atol=1e-9)
+
+
+def test_a_batch_of_curves_has_a_shape_each() -> None:
+    d = np.linspace(0.2, 3, 12)
+    shapes = np.array([[0.3, 0.6, 0.9], [1.2, 1.5, 0.45]])
+    fit = fit_law(Power(), d, Power().gold(d, 1.5, 0.4, shapes[..., None]))
+    assert fit.coefficients.shape == (2, 3, 3)
+    np.testing.assert_allclose(fit.coefficients[..., 2], shapes, rtol=1e-3)

@@ -23,6 +23,7 @@ Command = Callable[[Path, str], Sequence[str]]
 """(folder, engine) -> the command line that starts or resumes the sweep."""
 
 MOST_KILLS_PER_SWEEP = 7
+MOST_STAGES_AHEAD = 4
 ATTEMPTS = 4
 
 
@@ -71,9 +72,9 @@ def kill_study(
 ) -> KillStudy:
     """Interrupt sweeps by ``kills`` SIGKILLs in all and compare their tables with an uninterrupted one's.
 
-    A sweep is killed, parent or one worker at even odds, at random moments after its first stage has begun, resumed
-    after every kill of the parent, and after at most seven kills left to finish; the next sweep starts from nothing, on
-    the next engine.
+    A sweep is killed, parent or one worker at even odds, at a random moment of a stage: the next one, or one to four
+    finished stages later. It is resumed after every kill of the parent, and after at most seven kills left to finish;
+    the next sweep starts from nothing, on the next engine.
 
     Raises
     ------
@@ -140,6 +141,17 @@ def _work_begins(process: subprocess.Popen[bytes], out: Path) -> None:
         time.sleep(0.05)
 
 
+def _more_finished(process: subprocess.Popen[bytes], out: Path, stages: int) -> None:
+    """Wait until so many more stages have finished, or the sweep has ended."""
+
+    def finished() -> int:
+        return sum(1 for _ in out.rglob("manifest.json"))
+
+    goal = finished() + stages
+    while process.poll() is None and finished() < goal:
+        time.sleep(0.05)
+
+
 def _interrupt(
     rng: np.random.Generator, command: Sequence[str], out: Path, engine: str, quota: int, span: float
 ) -> list[Kill]:
@@ -147,8 +159,9 @@ def _interrupt(
     kills: list[Kill] = []
     process = _start(command, out)
     while len(kills) < quota:
+        _more_finished(process, out, int(rng.integers(0, MOST_STAGES_AHEAD + 1)))
         _work_begins(process, out)
-        pause = float(rng.uniform(0, span / 2))
+        pause = float(rng.uniform(0, span / 10))
         target: Literal["parent", "worker"] = "parent" if rng.random() < 0.5 else "worker"
         try:
             process.wait(pause)

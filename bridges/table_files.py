@@ -29,6 +29,9 @@ _LARGEST = 1e50
 """Larger scores are no scores: a sentinel or a damaged cell, whose fourth power overflows."""
 
 
+NAMED_BY_OPTIONS = ("prompt", "sample", "gold", "proxy", "checkpoint", "kl", "logratio")
+
+
 @dataclass(frozen=True)
 class TableFile:
     """A file and its header; the columns are read on demand.
@@ -62,7 +65,8 @@ class TableFile:
             raise InputError(f"{self.path}: column '{name}' must occur once in the header, got it {len(same)} times.")
         if not same:
             close = get_close_matches(name, self.names, n=1)
-            hint = f" Did you mean '{close[0]}'?" if close else ""
+            hint = f" Did you mean '{close[0]}'?" if close else f" The option --{name} names another one."
+            hint = hint if close or name in NAMED_BY_OPTIONS else ""
             shown = ", ".join(self.names[:20]) + (", ..." if len(self.names) > 20 else "")
             raise InputError(f"{self.path}: column '{name}' must exist, got the columns {shown}.{hint}")
         return same[0]

@@ -1,7 +1,11 @@
-"""`overopt sweep` from the outside: what it refuses, in one line, before anything is written."""
+"""`overopt sweep` from the outside: what it refuses, what it leaves, and that a second start adds nothing."""
+
+import csv
+import json
 
 import pytest
 
+from overopt.bridges.run_directory import RunDirectory
 from overopt.reports.cli import main
 
 
@@ -31,3 +35,29 @@ def test_wrong_grids_are_one_line(capsys, tmp_path):
     )
     assert "must name a field once" in refused(capsys, "smoke", *out, "--grid", "ppo-steps=1", "--grid", "ppo.steps=2")
     assert not (tmp_path / "sweep").exists()
+
+
+@pytest.mark.lm
+@pytest.mark.smoke
+def test_a_sweep_leaves_a_table_a_page_and_whole_runs(capsys, tmp_path):
+    pytest.importorskip("torch", reason="the lm extra is not installed")
+    out = tmp_path / "sweep"
+    command = ["sweep", "smoke", "--out", str(out), "--grid", "ppo-steps=1,2", "--grid", "prompts=8", "--json"]
+    assert main([*command, "--grid", "samples=16", "--workers", "1"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["failures"] == []
+    with (out / "table.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    trained = [row for row in rows if row["method"] == "ppo"]
+    assert {row["ppo.steps"] for row in trained} == {"1", "2"}
+    assert [float(row["gold_at_end"]) for row in rows] == [row["gold_at_end"] for row in found["rows"]]
+    assert "2 finished runs" in (out / "report.html").read_text()
+    runs = [out / f"ppo.steps={steps},prompts=8,samples=16" / "seed-0" for steps in (1, 2)]
+    for run in runs:
+        assert RunDirectory(run).verify() == []
+        assert (run / "summary.json").exists()
+        assert (run / "report.html").exists()
+    proxies = [next(run.glob("proxy/*/model/model.safetensors")) for run in runs]
+    assert proxies[0].stat().st_ino == proxies[1].stat().st_ino, "the proxies do not depend on PPO's steps"
+    refusal = refused(capsys, "smoke", "--out", str(out), "--grid", "ppo-steps=1,3")
+    assert "belongs to another configuration (`grid." in refusal

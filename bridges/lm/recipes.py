@@ -227,7 +227,7 @@ ENSEMBLES = replace(
     TINY,
     name="ensembles",
     measures="Three proxies as one (mean, min, uncertainty-weighted), with and without 25% wrong labels.",
-    cost="20 minutes",
+    cost="45 minutes, with other jobs running",
     healthy=(
         "Mean, min and uncertainty weighting do not move PPO's peak measurably; the mean ends +1.3 [+.5, +2.0] SD "
         "above a single proxy. 25% wrong labels cost -.8 [-1.6, -.05] at the peak, and no ensemble wins them back."
@@ -243,7 +243,7 @@ ITERATED = replace(
     TINY,
     name="iterated",
     measures="Iterated RLHF: 1 to 4 rounds of fresh labels, reward model and PPO, at equal labels and updates.",
-    cost="20 minutes",
+    cost="27 minutes, with other jobs running",
     healthy=(
         "Gold at the end -.4 (1 round), -.9 (2), +.4 (3), +.8 (4); its highest is +1.0 to +1.2 whatever the rounds. "
         "The law's gain beta d log k over one round is not there: +.1, +.3, -.0 measured, +.5, +.9, +.8 foretold."

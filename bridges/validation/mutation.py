@@ -238,9 +238,10 @@ def mutation_study(
     *,
     modules: Sequence[str] = (),
     seconds: float = 180.0,
-    most_tests: int = 80,
+    test_seconds: float = 90.0,
     minutes: float | None = None,
     earlier: Sequence[Outcome] = (),
+    again: bool = False,
     on_outcome: Callable[[MutationStudy], object] | None = None,
 ) -> MutationStudy:
     """Judge a random sample of the mutants of the formula files, every file in proportion to its mutants.
@@ -253,12 +254,15 @@ def mutation_study(
         Formula files by name (default: all).
     seconds
         Processor time of one mutant.
-    most_tests
-        At most so many tests, the fastest that call the function, are run on a mutant that the ledger missed.
+    test_seconds
+        Of the tests that call the function, the fastest that together take so much processor time are run on a mutant
+        that the ledger missed.
     minutes
         No mutant is begun after so many minutes; the sample is then as far as it came.
     earlier
         Outcomes of an interrupted study from the same generator and the same files, which it continues.
+    again
+        First judge the survivors among them again: tests may have been written since.
     on_outcome
         Called with the study so far after each mutant: a progress display, a store.
     """
@@ -273,11 +277,13 @@ def mutation_study(
     if [outcome.mutant for outcome in outcomes] != order[: len(outcomes)]:
         raise InputError("the stored study judged other files or used another seed; give another `--out`.")
     stop = float("inf") if minutes is None else monotonic() + 60 * minutes
-    judge = _Judge(seconds, most_tests) if len(outcomes) < count and monotonic() < stop else None
-    for mutant in order[len(outcomes) : count]:
+    survivors = [index for index, outcome in enumerate(outcomes) if again and outcome.result == "survived"]
+    waiting = [*survivors, *range(len(outcomes), count)]
+    judge = _Judge(seconds, test_seconds) if waiting and monotonic() < stop else None
+    for index in waiting:
         if judge is None or monotonic() >= stop:
             break
-        outcomes.append(judge(mutant))
+        outcomes[index:] = [judge(order[index]), *outcomes[index + 1 :]]
         if on_outcome is not None:
             on_outcome(MutationStudy(kinds, tuple(outcomes)))
     return MutationStudy(kinds, tuple(outcomes))
@@ -286,8 +292,8 @@ def mutation_study(
 class _Judge:
     """Knows which entries and tests call which function, and runs them on a mutant."""
 
-    def __init__(self, seconds: float, most_tests: int) -> None:
-        self.seconds, self.most_tests = seconds, most_tests
+    def __init__(self, seconds: float, test_seconds: float) -> None:
+        self.seconds, self.test_seconds = seconds, test_seconds
         for library in _SHARED:
             importlib.import_module(library)
         self.root = theory_folder().resolve().parent
@@ -300,7 +306,9 @@ class _Judge:
     def __call__(self, mutant: Mutant) -> Outcome:
         if mutant.kind == "equivalent":
             return Outcome(mutant, "equivalent")
-        chosen = _relevant(self.entries, mutant), _relevant(self.tests, mutant)[: self.most_tests]
+        tests = _relevant(self.tests, mutant)
+        spent = np.cumsum([float(self.tests[name][1]) for name in tests])
+        chosen = _relevant(self.entries, mutant), tests[: int((spent <= self.test_seconds).sum())]
         answer = _forked(partial(_judge, mutant, *chosen, self.root), self.seconds)
         result, by = answer or ("time", "")
         return Outcome(mutant, result, by)

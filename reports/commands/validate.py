@@ -35,6 +35,8 @@ class ValidateOptions:
     """Study mutation: how many broken formulas to draw (default: every one)."""
     minutes: float | None = None
     """Study mutation: begin no further broken formula after so many minutes; the same command continues later."""
+    again: bool = False
+    """Study mutation: judge the stored survivors again first; tests may have been written since."""
     doc: Path | None = None
     """Study mutation: also write the account as Markdown here."""
     kills: int = 20
@@ -71,7 +73,13 @@ def main(argv: Sequence[str]) -> int:
         from overopt.reports.commands.validate_theory import validate_mutation
 
         return validate_mutation(
-            options.mutants, options.seed, options.out, options.json, minutes=options.minutes, doc=options.doc
+            options.mutants,
+            options.seed,
+            options.out,
+            options.json,
+            minutes=options.minutes,
+            doc=options.doc,
+            again=options.again,
         )
     if options.study == "document":
         from overopt.reports.validation_tables import read_tallies, update_page

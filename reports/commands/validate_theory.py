@@ -74,7 +74,14 @@ def _store(path: Path, record: dict[str, Any]) -> None:
 
 
 def validate_mutation(
-    sample: int | None, seed: int, out: Path, as_json: bool, *, minutes: float | None = None, doc: Path | None = None
+    sample: int | None,
+    seed: int,
+    out: Path,
+    as_json: bool,
+    *,
+    minutes: float | None = None,
+    doc: Path | None = None,
+    again: bool = False,
 ) -> int:
     """Judge ``sample`` mutants of the formula files (all for None) for at most ``minutes``.
 
@@ -90,7 +97,7 @@ def validate_mutation(
     stored = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"outcomes": []}
     head = {"commit": stored.get("commit", commit()), "seed": seed}
     study = mutation_study(
-        np.random.default_rng(seed), sample, minutes=minutes, earlier=study_from_record(stored),
+        np.random.default_rng(seed), sample, minutes=minutes, earlier=study_from_record(stored), again=again,
         on_outcome=_shower(lambda so_far: _store(path, {**head, **study_record(so_far)})),
     )  # fmt: skip
     record = {**head, **study_record(study)}

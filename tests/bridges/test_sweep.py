@@ -2,6 +2,7 @@
 
 import csv
 import importlib.util
+import os
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -151,8 +152,11 @@ def test_without_ray_the_extra_is_named():
         RayCluster()
 
 
-def test_a_ray_cluster_leaves_the_same_table(tmp_path):
+def test_a_ray_cluster_leaves_the_same_table(tmp_path, monkeypatch):
     pytest.importorskip("ray", reason="the ray extra is not installed")
+    # Ray's workers import the stages by name.
+    helpers = str(Path(importlib.util.find_spec("slow_stages").origin).parent)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([helpers, *filter(None, [os.environ.get("PYTHONPATH")])]))
     slow_sweep(tmp_path / "here" / "sweep", local, ["a", "fails"], 2, 0.0)
     result = slow_sweep(tmp_path / "there" / "sweep", partial(RayCluster, 2), ["a", "fails"], 2, 0.0)
     tables = [(tmp_path / place / "sweep" / "table.csv").read_bytes() for place in ("here", "there")]

@@ -76,9 +76,11 @@ def top_expectation(world: World, values: Array, log_q: ArrayLike) -> Array:
         nodes = (cut + (right - cut) * start)[:, None] + width[:, None] * _UNIT_NODES
         density = np.exp(log_cdf_of_logit(nodes) + log_sf_of_logit(nodes))
         partial += width * ((density * interpolant(nodes)) @ _UNIT_WEIGHTS)
+    # q = 1 takes the first panel whole: it is wide, and a heavy tail's values there cannot be interpolated.
     below = world.beyond(np.zeros((1, values.size)), values, upper=False)
     with np.errstate(invalid="ignore"):
-        total = partial + sums_to_right[panel + 1] + np.where(flat == 0, below, 0.0)
+        partial = np.where(flat == 0, panel_sums[0] + below, partial)
+        total = partial + sums_to_right[panel + 1]
         result: Array = (total * np.exp(-flat)).reshape(log_fraction.shape)
     return result
 

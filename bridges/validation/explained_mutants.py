@@ -90,5 +90,19 @@ EXPLAINED: tuple[Explained, ...] = (
         "any shift is taken off and added again",
     ),
     Explained("gradient_paths", "policy = policy / policy.sum(axis=-1, keepdims=True)", "unary - dropped", _LAST_AXIS),
+    Explained("panels", "slope = legendre.legder(self._series, axis=-1)", "unary - dropped", _LAST_AXIS),
+    Explained(
+        "world", "total = size * (last + slope * (rest + 1 / np.where(exists, decay, 1.0)))", "1.0 becomes 1.5", _MASKED
+    ),
+    *(
+        Explained(
+            "additive",
+            "parts = [self._moments(batch) for batch in "
+            "np.array_split(s.ravel(), max(1, -(-s.size // CONVOLUTION_BATCH)))]",
+            change,
+            "every point is integrated alone, in whichever batch",
+        )
+        for change in ("unary - dropped", "1 becomes 2")
+    ),
     Explained("quantilizer", "panels = values.reshape(-1, ORDER)", "1 becomes 2", _ANY_NEGATIVE),
 )

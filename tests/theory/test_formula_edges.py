@@ -21,8 +21,8 @@ from overopt.theory.panels import Interpolant, panel_nodes, panel_points
 from overopt.theory.proxy_law import Mixture
 from overopt.theory.quantilizer import quantilizer, quantilizer_kl
 from overopt.theory.regressional import reliability
-from overopt.theory.scaling_laws import Linear, Power, Quadratic, Saturating, fit_law, law_named
-from overopt.theory.structural import intermediary
+from overopt.theory.scaling_laws import Linear, Power, Quadratic, Saturating, d_at_gold, fit_law, law_named
+from overopt.theory.structural import common_cause, intermediary
 from overopt.theory.world import World
 
 
@@ -235,3 +235,30 @@ def test_a_batch_of_curves_has_a_shape_each() -> None:
     fit = fit_law(Power(), d, Power().gold(d, 1.5, 0.4, shapes[..., None]))
     assert fit.coefficients.shape == (2, 3, 3)
     np.testing.assert_allclose(fit.coefficients[..., 2], shapes, rtol=1e-3)
+
+
+def test_effort_is_the_common_cause_of_gold_and_length() -> None:
+    covariance = common_cause(on_gold=2.0, on_correlate=0.5, correlate_sd=3.0).covariance
+    np.testing.assert_allclose(covariance[1:, 1:], [[4 + 1, 1.0], [1.0, 0.25 + 9]])
+
+
+@pytest.mark.parametrize("mass", [0.0, 1.0, 1.5])
+def test_a_mode_holds_a_part_of_the_mass(mass: float) -> None:
+    with pytest.raises(InputError, match=r"`mass` must lie in \(0, 1\)"):
+        adversarial_mode(mass)
+
+
+def test_a_tail_without_a_mean_is_infinite_and_nothing_times_it_is_nothing() -> None:
+    world = World(stats.expon(), np.tanh)
+    steep = (2 * world.grid.proxy)[None, :]
+    assert world.beyond(steep, world.grid.proxy, upper=True)[0] == np.inf
+    assert world.beyond(steep, -world.grid.proxy, upper=True)[0] == -np.inf
+    assert world.beyond(steep, 0 * world.grid.proxy, upper=True)[0] == 0
+
+
+def test_the_whole_of_a_law_with_two_heavy_tails_has_its_mean() -> None:
+    assert quantilizer(World(stats.t(1.1), np.tanh), [1.0]).proxy[0] == pytest.approx(0, abs=1e-6)
+
+
+def test_a_line_reaches_any_level() -> None:
+    assert d_at_gold(Linear(), 5.0, 0.1) == pytest.approx(50.0, rel=1e-9)

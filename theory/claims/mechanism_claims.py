@@ -25,22 +25,26 @@ __all__ = ["CLAIMS"]
 Array = NDArray[np.float64]
 NORMAL = stats.norm()
 LOWEST, HIGHEST = -6.0, 10.0
+ROUNDING = 1e-12
 
 
 def _turns(world: BentMean) -> int:
-    """How often gold turns along the tilt, from far below to far above the base policy."""
+    """How often gold is seen to turn along the tilt, from far below to far above the base policy."""
     slope = world.tilted_slope(np.linspace(LOWEST, HIGHEST, 641))
-    signs = np.sign(slope[np.abs(slope) > 1e-12])
+    signs = np.sign(slope[np.abs(slope) > ROUNDING])
     return int(np.count_nonzero(np.diff(signs)))
 
 
 def _threshold_slack(world: BentMean) -> float:
-    """The tilt turns gold at most as often as m turns; a single turn of m becomes exactly one turn of gold."""
-    turning = world.turning_points()
-    if turning == 1:
-        ends = np.sign(world.tilted_slope(np.array([LOWEST, HIGHEST])))
-        return 0.0 if _turns(world) == 1 or ends[0] == ends[1] else -1.0
-    return float(turning - _turns(world))
+    """The tilt turns gold at most as often as m turns; a single turn of m becomes exactly one turn of gold.
+
+    That one turn may lie beyond the ends, or where m ends level and gold's slope is below rounding.
+    """
+    turning, seen = world.turning_points(), _turns(world)
+    ends = world.tilted_slope(np.array([LOWEST, HIGHEST]))
+    if turning == 1 and seen == 0:
+        return -1.0 if np.all(np.abs(ends) > ROUNDING) and ends[0] * ends[1] < 0 else 0.0
+    return float(turning - seen)
 
 
 def _threshold_check() -> Iterator[Comparison]:

@@ -68,7 +68,7 @@ def main(argv: Sequence[str]) -> int:
     if options.study == "claims":
         from overopt.reports.commands.validate_theory import validate_claims
 
-        return validate_claims(options.out, options.json)
+        return validate_claims(options.out, options.json, processes=options.processes)
     if options.study == "mutation":
         from overopt.reports.commands.validate_theory import validate_mutation
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,14 +20,13 @@ __all__ = ["validate_claims", "validate_mutation"]
 LEDGER_EXAMPLES = 20_000
 
 
-def validate_claims(out: Path, as_json: bool, *, examples: int = LEDGER_EXAMPLES) -> int:
+def validate_claims(out: Path, as_json: bool, *, examples: int = LEDGER_EXAMPLES, processes: int = 1) -> int:
     """Search every property of the ledger on 20,000 worlds and store what was found with the commit; 1 if one fails.
 
     ``out/claims.json`` is written after every entry, and a later run of the same commit continues it.
     """
     from overopt.bridges.provenance import commit
-    from overopt.theory.claims import evaluate, ledger
-    from overopt.toys.claim_search import searcher
+    from overopt.theory.claims import ledger
 
     path = out / "claims.json"
     record: dict[str, Any] = {"commit": commit(), "examples": examples, "claims": {}}
@@ -33,21 +34,16 @@ def validate_claims(out: Path, as_json: bool, *, examples: int = LEDGER_EXAMPLES
         stored = json.loads(path.read_text(encoding="utf-8"))
         if {**stored, "claims": {}} == record:
             record = stored
-    with progress() as bar:
-        entries = ledger()
-        task = bar.add_task("searching", total=len(entries))
-        for entry in entries:
-            if entry.id not in record["claims"]:
-                bar.update(task, description=f"searching {entry.id}")
-                found = evaluate(entry, searcher(examples))
-                searched = found.searched
-                record["claims"][entry.id] = {
-                    "verdict": found.verdict, "ok": found.ok, "max_deviation": found.max_deviation,
-                    "worlds": searched.examples if searched else 0,
-                    "refuted": bool(searched and not searched.holds),
-                    "smallest_slack": _finite(searched.slack) if searched else None,
-                }  # fmt: skip
-                _store(path, record)
+    found: dict[str, Any] = record["claims"]
+    names = [entry.id for entry in ledger()]
+    waiting = [name for name in names if name not in found]
+    with progress() as bar, ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+        task = bar.add_task("searching", total=len(names), completed=len(found))
+        for done in as_completed([pool.submit(_searched, name, examples) for name in waiting]):
+            name, row = done.result()
+            found[name] = row
+            record["claims"] = {name: found[name] for name in names if name in found}
+            _store(path, record)
             bar.advance(task)
     if as_json:
         print_json(record)
@@ -60,6 +56,22 @@ def validate_claims(out: Path, as_json: bool, *, examples: int = LEDGER_EXAMPLES
             ],
         )
     return 0 if all(row["ok"] for row in record["claims"].values()) else 1
+
+
+def _searched(name: str, examples: int) -> tuple[str, dict[str, Any]]:
+    """One entry's name and its row of the record."""
+    from overopt.theory.claims import evaluate, find
+    from overopt.toys.claim_search import searcher
+
+    (entry,) = find((name,))
+    found = evaluate(entry, searcher(examples))
+    searched = found.searched
+    return name, {
+        "verdict": found.verdict, "ok": found.ok, "max_deviation": found.max_deviation,
+        "worlds": searched.examples if searched else 0,
+        "refuted": bool(searched and not searched.holds),
+        "smallest_slack": _finite(searched.slack) if searched else None,
+    }  # fmt: skip
 
 
 def _finite(slack: float) -> float | None:

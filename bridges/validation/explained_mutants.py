@@ -26,6 +26,7 @@ class Explained:
     """Which of several equal changes on the line, from 0; None for all of them."""
 
 
+_PARTITION = "where the panels of an integral are cut; finer or coarser ones give the same digits"
 _MASKED = "the value stands where a later mask hides it"
 _BRACKET = "where a search for the same root begins"
 _LAST_AXIS = "the array has two axes: axis 1 is the last one"
@@ -105,4 +106,63 @@ EXPLAINED: tuple[Explained, ...] = (
         for change in ("unary - dropped", "1 becomes 2")
     ),
     Explained("quantilizer", "panels = values.reshape(-1, ORDER)", "1 becomes 2", _ANY_NEGATIVE),
+    # Not provably equal, so counted as survivors.
+    *(
+        Explained(
+            "additive",
+            "return np.concatenate([[inner[0] - reach], inner, [inner[-1] + reach]])",
+            change,
+            _PARTITION,
+            equivalent=False,
+        )
+        for change in ("0 becomes 1", "1 becomes 2")
+    ),
+    Explained(
+        "additive",
+        "fine = _split(edges, np.ptp(log_density, axis=1) / STEEPEST_LOG_DENSITY)",
+        "/ becomes *",
+        _PARTITION,
+        equivalent=False,
+    ),
+    Explained(
+        "additive",
+        "high = np.minimum(edges_a[-1], s - edges_b[0])",
+        "0 becomes 1",
+        "the outermost panel of the other part, where its density is below every tolerance",
+        equivalent=False,
+    ),
+    Explained(
+        "best_of_n",
+        "slope = (result - 1) / result**2",
+        "2 becomes 3",
+        "the slope of Newton's polish: more or fewer steps to the same root",
+        equivalent=False,
+    ),
+    Explained(
+        "best_of_poisson",
+        "return (ratio * h - np.expm1(h)) @ _WEIGHT, np.expm1(h) ** 2 @ _WEIGHT, (ratio * _RANK) @ _WEIGHT",
+        "- becomes +",
+        "the second term integrates to 0; it takes rounding off",
+        equivalent=False,
+    ),
+    Explained(
+        "scaling_laws",
+        "low, high = np.log(grid[np.maximum(best - 1, 0)]), np.log(grid[np.minimum(best + 1, SHAPE_GRID - 1)])",
+        "1 becomes 2",
+        "a wider bracket around the same minimum",
+        equivalent=False,
+    ),
+    Explained(
+        "regressional",
+        "return bool(np.all(np.diff(slopes) <= CONCAVITY_TOLERANCE * (1 + np.abs(slopes[1:]))))",
+        "* becomes /",
+        "the size of a tolerance",
+        equivalent=False,
+    ),
+    Explained(
+        "panels",
+        "done_values.append(function(panel_points(left, right)).reshape(-1, left.size, ORDER))",
+        "1 becomes 2",
+        _ANY_NEGATIVE,
+    ),
 )

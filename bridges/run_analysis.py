@@ -25,6 +25,7 @@ from overopt.bridges.decomposition import (
 from overopt.bridges.experiments import experiment_trends
 from overopt.bridges.fits import fit_curve
 from overopt.bridges.recalibration import logit_rescale
+from overopt.bridges.reweighting import MIN_EFFECTIVE_SAMPLES, best_of_poisson_curve
 from overopt.bridges.run_data import GOLD, PolicyRun, RunData, read_run
 from overopt.bridges.run_summary import (
     CurvePoint,
@@ -77,6 +78,7 @@ def analyse(
     best_of_n: dict[str, Curve] = {}
     units: dict[str, MeasurementScale] = {}
     scale = "slope"
+    optimized = {policy.proxy for policy in data.policies}
     for name in data.bank.proxies:
         bank = data.bank_for(name)
         curve = best_of_n_curve(bank, name)
@@ -88,6 +90,11 @@ def analyse(
         curves.append(measured(best_of_n[name], "best-of-n", name, None))
         splits.extend(best_of_n_rows(split, best_of_n[name]))
         laws.extend(fitted_laws(best_of_n[name], "best-of-n", name, None, ("bon",), seed))
+        if name in optimized:
+            for method in data.config["recipe"].get("reweighted", ()):
+                curve = unit_curve(REWEIGHTED[method](bank, name, curve.pressure), split)
+                curves.append(measured(curve, method, name, None))
+                peaks.append(gold_peak(curve, method, name, None))
         if name == headline:
             sentences.extend(split.sentences())
             scale = split.scale.kind
@@ -102,7 +109,7 @@ def analyse(
         splits.extend(checkpoint_rows(split_path, curve, policy))
         unfloored = without_floor(curve, checkpoints, bank)
         laws.extend(fitted_laws(unfloored, policy.optimizer, policy.proxy, policy.index, ("rl", "bon"), seed))
-        peaks.append(gold_peak(curve, policy))
+        peaks.append(gold_peak(curve, policy.optimizer, policy.proxy, policy.index))
         if (policy.optimizer, policy.proxy, policy.index) == ("ppo", headline, 0):
             sentences.extend(split_path.sentences())
         advance(1)
@@ -257,25 +264,36 @@ def checkpoint_rows(split: CheckpointDecomposition, curve: Curve, policy: Policy
     return rows
 
 
-def gold_peak(curve: Curve, policy: PolicyRun) -> GoldPeak:
-    """Rise to gold's peak and fall to the last checkpoint, paired by prompt.
+def supported_best_of_poisson(bank: ScoreBank, proxy: str, mean_n: Array) -> Curve:
+    """Best-of-Poisson as far as the bank's samples carry it."""
+    reweighted = best_of_poisson_curve(bank, proxy, mean_n.tolist())
+    carried = np.flatnonzero(reweighted.effective_samples >= MIN_EFFECTIVE_SAMPLES)
+    return reweighted.curve.take(carried)
 
-    The peak is the checkpoint with the highest mean gold on every other prompt; rise and fall are measured on the
-    prompts that did not choose it, so that picking the luckiest checkpoint cannot lift it.
+
+REWEIGHTED: Mapping[str, Callable[[ScoreBank, str, Array], Curve]] = {"best-of-poisson": supported_best_of_poisson}
+"""Optimizers that weigh the base policy's samples anew, by the name that a recipe gives them."""
+
+
+def gold_peak(curve: Curve, method: str, proxy: str, seed: int | None) -> GoldPeak:
+    """Rise to gold's peak and fall to the curve's end, paired by prompt.
+
+    The peak is the point with the highest mean gold on every other prompt; rise and fall are measured on the
+    prompts that did not choose it, so that picking the luckiest point cannot lift it.
     """
     if curve.clusters is None:
         raise InputError("a peak needs the prompts behind the curve, got a curve without samples.")
     gain = curve.clusters.gold_gain
     peak = int(gain[0::2].mean(axis=0).argmax())
     judged = gain[1::2]
-    proxy = curve.clusters.proxy_gain[1::2]
-    after = proxy[:, -1] - proxy[:, peak]
+    proxy_gain = curve.clusters.proxy_gain[1::2]
+    after = proxy_gain[:, -1] - proxy_gain[:, peak]
     rise, fall = judged[:, peak], judged[:, peak] - judged[:, -1]
     root = np.sqrt(len(judged))
     return GoldPeak(
-        method=policy.optimizer,
-        proxy_name=policy.proxy,
-        seed=policy.index,
+        method=method,
+        proxy_name=proxy,
+        seed=seed,
         peak_pressure=float(curve.pressure[peak]),
         peak_kl=float(curve.kl[peak]),
         rise=float(rise.mean()),

@@ -152,7 +152,7 @@ def control_trend(peaks: Sequence[GoldPeak]) -> tuple[Trend, ...]:
         peak for peak in control if peak.rise > RISE_ERRORS * peak.rise_se and peak.fall <= FALL_ERRORS * peak.fall_se
     ]
     evidence = "; ".join(
-        f"seed {peak.seed}: {peak.rise:+.2f} at KL {peak.peak_kl:.1f}, change to the end {-peak.fall:+.2f} "
+        f"{peak.method if peak.seed is None else f'seed {peak.seed}'}: {peak.rise:+.2f} at KL {peak.peak_kl:.1f}, change to the end {-peak.fall:+.2f} "
         f"(standard error {peak.fall_se:.2f})"
         for peak in control
     )

@@ -169,7 +169,7 @@ def _each_method(run: RunSummary) -> list[Trend]:
         if all(risen):
             verdict = "reproduced" if all(fallen) else "cannot tell" if any(fallen) else "not reproduced"
         evidence = "; ".join(
-            f"{p.proxy_name} seed {p.seed}: gold {p.rise:+.2f} at KL {p.peak_kl:.1f}, "
+            f"{p.proxy_name}{'' if p.seed is None else f' seed {p.seed}'}: gold {p.rise:+.2f} at KL {p.peak_kl:.1f}, "
             f"{p.rise - p.fall:+.2f} at KL {p.end_kl:.1f}, proxy {p.proxy_end:+.2f}"
             for p in peaks
         )

@@ -175,6 +175,8 @@ class Recipe:
     """Proxies that policies are trained against."""
     seeds: int = 2
     """Runs per optimizer and proxy."""
+    reweighted: tuple[str, ...] = ()
+    """Further optimizers of ``optimized`` that only choose among the bank's samples: ``best-of-poisson``."""
     fresh_proxy_per_seed: bool = False
     """Run ``i`` optimizes the proxy's replicate ``i``, so that the spread is that of labels' order, head and policy."""
     gold_control_seeds: int = 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import altair as alt
@@ -10,15 +11,21 @@ import altair as alt
 from overopt.bridges.run_summary import MeasuredCurve
 from overopt.reports.charts.theme import color, ramp
 
-__all__ = ["gold_of_arms"]
+__all__ = ["CONTROL_SUFFIX", "gold_of_arms"]
 
-_HUES = ("ppo", "gold", "proxy", "regressional", "causal", "extremal", "unattributed", "muted", "best-of-n", "step-1")
+_HUES = ("ppo", "proxy", "gold", "regressional", "causal", "extremal", "best-of-n", "leaf", "muted")
+
+CONTROL_SUFFIX = " on gold itself"
+"""Ends the name of a control arm: it is drawn dashed, in the hue of the optimizer that it controls."""
 
 
 def gold_of_arms(
     groups: Mapping[str, Sequence[MeasuredCurve]], *, x_title: str, ordered: bool = False, height: int = 420
 ) -> Any:
-    """Gold gain (gold SD) against d; ``groups`` are named sets of curves, ``ordered`` ones get the size ramp."""
+    """Gold gain (gold SD) against d; ``groups`` are named sets of curves, ``ordered`` ones get the size ramp.
+
+    A name that ends in :data:`CONTROL_SUFFIX` is a control arm.
+    """
     rows: list[dict[str, Any]] = [
         {
             "group": name, "curve": f"{name} {curve.seed}", "seed": curve.seed, "order": order,
@@ -30,11 +37,18 @@ def gold_of_arms(
         if point.d is not None
     ]  # fmt: skip
     names = list(groups)
-    hues = ramp(len(names)) if ordered else [color(_HUES[i % len(_HUES)]) for i in range(len(names))]
+    families = list(dict.fromkeys(name.removesuffix(CONTROL_SUFFIX) for name in names))
+    hue_of = dict(zip(families, ramp(len(families)) if ordered else map(color, cycle(_HUES)), strict=False))
+    legend = alt.Legend(orient="top", title=None, columns=5, symbolType="stroke", labelLimit=260, offset=38)
     hue = alt.Color(
         "group:N",
-        scale=alt.Scale(domain=names, range=hues),
-        legend=alt.Legend(orient="top", title=None, columns=5, symbolType="stroke", labelLimit=260, offset=38),
+        scale=alt.Scale(domain=names, range=[hue_of[name.removesuffix(CONTROL_SUFFIX)] for name in names]),
+        legend=legend,
+    )
+    dash = alt.StrokeDash(
+        "group:N",
+        scale=alt.Scale(domain=names, range=[[4, 3] if name.endswith(CONTROL_SUFFIX) else [1, 0] for name in names]),
+        legend=legend,
     )
     x = alt.X("d:Q", title=x_title, scale=alt.Scale(nice=False, zero=True))
     y = alt.Y("gold:Q", title="gold gain (gold SD)")
@@ -45,6 +59,6 @@ def gold_of_arms(
     ]  # fmt: skip
     return alt.layer(
         alt.Chart(alt.Data(values=[{"zero": 0}])).mark_rule(strokeWidth=1).encode(y="zero:Q"),
-        base.mark_line(opacity=0.9, strokeWidth=1.8),
+        base.mark_line(opacity=0.9, strokeWidth=1.8).encode(strokeDash=dash),
         base.mark_point(size=22, filled=True).encode(tooltip=tooltip),
     ).properties(height=height)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from overopt.bridges.run_summary import GoldPeak, MeasuredCurve, RunSummary
-from overopt.reports.charts.arms import gold_of_arms
+from overopt.reports.charts.arms import CONTROL_SUFFIX, gold_of_arms
 from overopt.reports.charts.overoptimization import d_title, overoptimization, value_domain
 from overopt.reports.numbers import count, plain, signed
 from overopt.reports.pages.blocks import Block, Columns, Figure, Section, Table
@@ -52,7 +52,7 @@ def _families(run: RunSummary) -> dict[str, str]:
 
 def _name(method: str, proxy: str, methods: int, proxies: int) -> str:
     if proxy == CONTROL:
-        return f"{method_name(method)} on gold itself"
+        return method_name(method) + CONTROL_SUFFIX
     if proxies == 1:
         return method_name(method)
     return proxy if methods == 1 else f"{method_name(method)} on {proxy}"
@@ -89,7 +89,8 @@ def _table(
     for (method, proxy), curves in groups.items():
         members = {curve.proxy_name for curve in curves}
         peaks = [peak for peak in run.peaks if peak.method == method and peak.proxy_name in members]
-        rows.append((_name(method, proxy, methods, proxies), str(len(curves)), *_peak_cells(peaks)))
+        seeds = "–" if curves[0].seed is None else str(len(curves))
+        rows.append((_name(method, proxy, methods, proxies), seeds, *_peak_cells(peaks)))
     columns = ("policy", "seeds", "gold at its peak", "KL there", "gold at the end", "KL there", "proxy at the end")
     return Table(columns, tuple(rows), caption="Mean over seeds, ± the seeds' standard deviation; gold SD, nats.")
 

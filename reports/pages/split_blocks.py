@@ -63,6 +63,8 @@ def side_by_side(figures: Sequence[Figure]) -> Block:
 
 def pressure_name(method: str) -> str:
     """What the pressure of a method is called."""
+    if method == "best-of-poisson":
+        return "mean n"
     return "n" if method == "best-of-n" else "PPO step" if method.startswith("ppo") else "checkpoint"
 
 

@@ -33,7 +33,7 @@ def measured_run(
 
 
 def peak_of(bank: ScoreBank, run: PolicyRun) -> GoldPeak:
-    return gold_peak(checkpoint_curve(run.checkpoints, "proxy", bank), run)
+    return gold_peak(checkpoint_curve(run.checkpoints, "proxy", bank), run.optimizer, run.proxy, run.index)
 
 
 def test_a_planted_turn_is_found_with_its_size():
@@ -51,7 +51,7 @@ def test_noise_alone_gives_no_peak_on_average_where_the_naive_maximum_does():
     for _ in range(60):
         bank, run = measured_run(rng, [0.0] * 12, [0.0] * 12)
         curve = checkpoint_curve(run.checkpoints, "proxy", bank)
-        rises.append(gold_peak(curve, run).rise)
+        rises.append(gold_peak(curve, run.optimizer, run.proxy, run.index).rise)
         naive.append(curve.gold_gain.max())
     error = np.std(rises, ddof=1) / np.sqrt(len(rises))
     assert abs(np.mean(rises)) < 5 * error

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from overopt.bridges.run_summary import CurvePoint, MeasuredCurve
+from overopt.reports.charts.arms import CONTROL_SUFFIX, gold_of_arms
 from overopt.reports.charts.gap import gap, gap_domain
 from overopt.reports.charts.labels import LINE_HEIGHT, apart
 from overopt.reports.charts.overoptimization import d_title, overoptimization, value_domain
@@ -53,6 +54,19 @@ def test_the_picture_draws_every_point_once(run_summary):
     for what in ("gold", "proxy"):
         drawn = {(r["d"], r["gain"]) for r in rows if r.get("what") == what}
         assert drawn == {(p.d, getattr(p, what)) for p in curve.points}
+
+
+def test_every_optimizer_has_a_hue_of_its_own_and_its_control_the_same_hue_dashed(run_summary):
+    curve = next(c for c in run_summary.curves if c.method == "ppo")
+    optimizers = [f"optimizer {i}" for i in range(9)]
+    control = optimizers[3] + CONTROL_SUFFIX
+    drawn = gold_of_arms({name: [curve] for name in [*optimizers, control]}, x_title="d").to_dict()["layer"][1]
+    scale = drawn["encoding"]["color"]["scale"]
+    hue = dict(zip(scale["domain"], scale["range"], strict=True))
+    assert len({hue[name] for name in optimizers}) == 9
+    assert hue[control] == hue[optimizers[3]]
+    dash = dict(zip(*(drawn["encoding"]["strokeDash"]["scale"][key] for key in ("domain", "range")), strict=True))
+    assert [name for name in dash if dash[name] != [1, 0]] == [control]
 
 
 def test_an_interval_goes_before_a_standard_error():

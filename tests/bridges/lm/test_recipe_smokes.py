@@ -47,7 +47,7 @@ def test_smoke(name, shared):
     assert run.verify() == []
     summary = analyse(run.path, world="w", limits=["l"], provenance={}, timings={})
     methods = {curve.method for curve in summary.curves}
-    assert methods == {"best-of-n", *(arm.optimizer.name for arm in recipe.arms)}
+    assert methods == {"best-of-n", *recipe.reweighted, *(arm.optimizer.name for arm in recipe.arms)}
     assert {proxy.name for proxy in summary.proxies} == {proxy.name for proxy in recipe.proxies}
     for row in summary.splits:
         terms = (row.regressional, row.extremal, row.causal, row.unattributed)

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from overopt.bridges.run_directory import RunDirectory
 from overopt.bridges.task_store import TaskStore
-from overopt.bridges.worker_processes import Advance, Done, Engine, Failed, Progress, RemoteTraceback, WorkerProcesses
+from overopt.bridges.worker_processes import Advance, Done, Engine, Failed, Progress, RemoteTraceback
 
 __all__ = ["Advance", "Failure", "Outcome", "Task", "Work", "run_graphs", "run_tasks"]
 
@@ -135,18 +135,16 @@ def run_tasks(
     run: RunDirectory,
     tasks: Sequence[Task],
     *,
-    workers: int,
+    engine: Engine,
     on_progress: Callable[[str, int], None] | None = None,
-    prepare: Callable[[], None] | None = None,
     store: TaskStore | None = None,
 ) -> dict[str, float]:
     """Finish every task of one run and return the seconds that each unfinished one took.
 
     Parameters
     ----------
-    workers
-        Processes. They are started fresh (spawned) and kept for all tasks; ``prepare`` runs once in each. Of the tasks
-        that are ready, the first in the list goes first. A process that dies costs a repetition of its task.
+    engine
+        Where they run; closed at the end. Of the tasks that are ready, the first in the list goes first.
     on_progress
         Called in this process with (group, units of work done).
     store
@@ -166,7 +164,6 @@ def run_tasks(
         def report(run: RunDirectory, task: Task, units: int) -> None:
             advance(task.group, units)
 
-    engine = WorkerProcesses(workers, prepare)
     try:
         outcome = run_graphs([(run, tasks)], engine, store=store, on_progress=report)
     finally:

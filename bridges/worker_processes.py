@@ -14,7 +14,7 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
@@ -116,7 +116,8 @@ def answer(call: Call, advance: Advance) -> tuple[Any, ...]:
         return "failed", _portable(error), traceback.format_exc()
 
 
-def _serve(pipe: Connection, parent: int, prepare: Callable[[], None] | None) -> None:
+def _serve(pipe: Connection, parent: int, prepare: Callable[[], None] | None, environment: Mapping[str, str]) -> None:
+    os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
 
     def follow_parent() -> None:
@@ -147,6 +148,8 @@ def _serve(pipe: Connection, parent: int, prepare: Callable[[], None] | None) ->
 class _Worker:
     process: multiprocessing.process.BaseProcess
     pipe: Connection
+    place: int
+    """Its number among the workers; one that replaces it has the same."""
     key: Hashable = None
     """The call it works on, None while it is idle."""
 
@@ -171,11 +174,20 @@ class WorkerProcesses:
         Processes.
     prepare
         Runs once in each, before its first call.
+    environments
+        Environment variables of each process, for example the GPU that it sees; set after its imports, before
+        ``prepare``. Empty: those of this process.
     """
 
-    def __init__(self, workers: int, prepare: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        workers: int,
+        prepare: Callable[[], None] | None = None,
+        environments: Sequence[Mapping[str, str]] = (),
+    ) -> None:
         self._slots = workers
         self._prepare = prepare
+        self.environments = environments or [{}] * workers
         self._context = multiprocessing.get_context("spawn")
         self._workers: list[_Worker] = []
         self._calls: dict[Hashable, Call] = {}
@@ -199,10 +211,13 @@ class WorkerProcesses:
 
     def _start(self) -> _Worker:
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_serve, args=(theirs, os.getpid(), self._prepare))
+        place = min(set(range(self._slots)) - {worker.place for worker in self._workers})
+        process = self._context.Process(
+            target=_serve, args=(theirs, os.getpid(), self._prepare, self.environments[place])
+        )
         process.start()
         theirs.close()
-        worker = _Worker(process, ours)
+        worker = _Worker(process, ours, place)
         self._workers.append(worker)
         return worker
 

@@ -12,6 +12,7 @@ from typing import Any
 from overopt.bridges.lm import stages
 from overopt.bridges.lm.proxies import needed_proxies
 from overopt.bridges.lm.recipe import AnyProxy, EnsembleProxy, Proxy, Recipe
+from overopt.bridges.lm.workers import worker_processes
 from overopt.bridges.lm.world import (
     EMBEDDED,
     WorldSource,
@@ -83,13 +84,15 @@ class Pipeline:
         on_progress: Callable[[str, int], None] | None = None,
         store: TaskStore | None = None,
     ) -> dict[str, float]:
-        """Finish every stage and return the seconds that each took that was neither finished nor in ``store``."""
+        """Finish every stage in ``workers`` processes (0: one per core or GPU).
+
+        Returns the seconds that each took that was neither finished nor in ``store``.
+        """
         return run_tasks(
             directory,
             self.tasks(directory.path),
-            workers=workers,
+            engine=worker_processes(workers, self.source.device),
             on_progress=on_progress,
-            prepare=stages.prepare_process,
             store=store,
         )
 

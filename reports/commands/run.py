@@ -71,7 +71,7 @@ class RunOptions:
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Precision of the policy's matrix products; weights and reward models are float32."""
     workers: int = 0
-    """Processes, one thread each; default: one per core, one on a GPU."""
+    """Processes, one thread each; default: one per core, or one per GPU."""
     no_store: bool = False
     """Compute every stage, even one that another run beside this one has computed (they share `.store`)."""
     json: bool = False
@@ -111,6 +111,7 @@ def _pipeline(options: RunOptions) -> Pipeline:
     from overopt.bridges.lm.pipeline import Pipeline
     from overopt.bridges.lm.proxy_base import with_own_models
     from overopt.bridges.lm.recipes import recipe_named
+    from overopt.bridges.lm.workers import check_device
     from overopt.bridges.lm.world import WorldSource
 
     own = [name for name in ("policy", "gold", "proxy_base") if getattr(options, name)]
@@ -142,11 +143,7 @@ def _pipeline(options: RunOptions) -> Pipeline:
         raise InputError(f"`--ppo-seeds` must be in 1..{MOST_SEEDS}, got {seeds}.")
     if not 0 <= options.workers <= MOST_WORKERS:
         raise InputError(f"`--workers` must be in 0..{MOST_WORKERS}, got {options.workers}.")
-    if options.device == "cuda":
-        import torch
-
-        if not torch.cuda.is_available():
-            raise InputError("`--device` must be a device that torch can use here, got 'cuda' (no CUDA device found).")
+    check_device(options.device)
     return Pipeline(replace(recipe, ppo=ppo, seeds=seeds), source, options.seed, options.from_scratch)
 
 
@@ -171,7 +168,6 @@ def _run(pipeline: Pipeline, out: Path, options: RunOptions) -> RunSummary:
     origin = provenance()
     with directory.locked():
         directory.record(config, vars(options), origin)
-        workers = options.workers or (1 if options.device == "cuda" else os.cpu_count() or 1)
         sizes: dict[str, int] = {}
         for task in pipeline.tasks(directory.path):
             sizes[task.group] = sizes.get(task.group, 0) + task.size
@@ -179,7 +175,10 @@ def _run(pipeline: Pipeline, out: Path, options: RunOptions) -> RunSummary:
             bars = {group: display.add_task(group, total=size) for group, size in sizes.items()}
             store = None if options.no_store else TaskStore.beside(directory.path)
             pipeline.run(
-                directory, workers=workers, on_progress=lambda group, n: display.advance(bars[group], n), store=store
+                directory,
+                workers=options.workers,
+                on_progress=lambda group, n: display.advance(bars[group], n),
+                store=store,
             )
             bar = display.add_task("analysis", total=None)
             summary = analyse(

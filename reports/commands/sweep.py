@@ -47,7 +47,7 @@ class SweepOptions:
     engine: Literal["local", "ray"] = "local"
     """Where tasks are worked: processes with one thread each on this machine, or a Ray cluster."""
     workers: int = 0
-    """Tasks at the same time; default: one per core (one on a GPU), or what the cluster has room for."""
+    """Tasks at the same time; default: one per core or GPU, or what the cluster has room for."""
     gpus_per_task: float | None = None
     """Ray: share of a GPU that a task reserves, for example 0.5; default: 1 with `--device cuda`, else 0."""
     ray_address: str = ""
@@ -151,16 +151,15 @@ def _plan(options: SweepOptions) -> tuple[dict[str, Any], list[tuple[Cell, Analy
 
 def _engine(options: SweepOptions) -> Engine:
     from overopt.bridges.lm.stages import prepare_process
+    from overopt.bridges.lm.workers import check_device, worker_processes
 
     if options.engine == "ray":
         from overopt.bridges.sweep.ray_cluster import RayCluster
 
         gpus = (1.0 if options.device == "cuda" else 0.0) if options.gpus_per_task is None else options.gpus_per_task
         return RayCluster(options.workers, gpus_per_task=gpus, prepare=prepare_process, address=options.ray_address)
-    from overopt.bridges.worker_processes import WorkerProcesses
-
-    workers = options.workers or (1 if options.device == "cuda" else os.cpu_count() or 1)
-    return WorkerProcesses(workers, prepare_process)
+    check_device(options.device)
+    return worker_processes(options.workers, options.device)
 
 
 def _write_run_page(run: Path) -> None:

@@ -16,6 +16,7 @@ from slow_stages import graph
 
 from overopt.bridges.run_directory import RunDirectory, fingerprint
 from overopt.bridges.task_graph import Task, run_tasks
+from overopt.bridges.worker_processes import WorkerProcesses
 from overopt.theory.errors import InputError
 
 CONFIG = {"recipe": {"steps": 3}, "seed": 0}
@@ -122,21 +123,23 @@ def test_tasks_wait_for_what_they_need_and_report_all_their_work(tmp_path):
         done[group] = done.get(group, 0) + units
 
     tasks = graph(pause=0.0)
-    seconds = run_tasks(run, tasks, workers=2, on_progress=count)
+    seconds = run_tasks(run, tasks, engine=WorkerProcesses(2), on_progress=count)
     assert set(seconds) == {task.stage for task in tasks}
     assert done == {group: sum(t.size for t in tasks if t.group == group) for group in {t.group for t in tasks}}
     assert (run.path / "last" / "out.txt").read_text() == "012|012|012"
-    assert run_tasks(run, tasks, workers=2) == {}, "finished stages must not run again"
+    assert run_tasks(run, tasks, engine=WorkerProcesses(2)) == {}, "finished stages must not run again"
 
 
 def test_only_what_changed_runs_again(tmp_path):
     run = opened(tmp_path / "run")
-    run_tasks(run, graph(pause=0.0), workers=1)
+    run_tasks(run, graph(pause=0.0), engine=WorkerProcesses(1))
     changed = graph(pause=0.0, mark="other text")
-    assert set(run_tasks(run, changed, workers=1)) == {"part/1", "last"}
+    assert set(run_tasks(run, changed, engine=WorkerProcesses(1))) == {"part/1", "last"}
     assert (run.path / "last" / "out.txt").read_text() == "012|012other text|012"
     same_bytes = [replace(changed[0], inputs="other inputs"), *changed[1:]]
-    assert set(run_tasks(run, same_bytes, workers=1)) == {"part/0"}, "equal bytes change nothing downstream"
+    assert set(run_tasks(run, same_bytes, engine=WorkerProcesses(1))) == {"part/0"}, (
+        "equal bytes change nothing downstream"
+    )
 
 
 def fail_stage(folder: Path, run: Path, advance) -> None:
@@ -147,14 +150,14 @@ def test_a_failing_task_raises_and_keeps_finished_stages(tmp_path):
     run = opened(tmp_path / "run")
     tasks = [*graph(pause=0.0)[:1], Task("bad", fail_stage, 1, ("part/0",), "bad")]
     with pytest.raises(ValueError, match="a stage failed"):
-        run_tasks(run, tasks, workers=1)
+        run_tasks(run, tasks, engine=WorkerProcesses(1))
     assert run.inputs_of("part/0") is not None
     assert run.inputs_of("bad") is None
 
 
 def test_killed_runs_end_with_the_bytes_of_an_uninterrupted_one(tmp_path):
     whole = opened(tmp_path / "whole")
-    run_tasks(whole, graph(pause=0.0), workers=2)
+    run_tasks(whole, graph(pause=0.0), engine=WorkerProcesses(2))
     script = Path(__file__).parents[1] / "helpers" / "slow_stages.py"
     killed = tmp_path / "killed"
     for wait in (0.6, 0.9, 1.2):

@@ -37,7 +37,7 @@ def kept(tmp_path_factory) -> tuple[TaskStore, RunDirectory]:
     """A run whose stages are in the store beside it."""
     run = opened(tmp_path_factory.mktemp("runs") / "first")
     store = TaskStore.beside(run.path)
-    assert set(run_tasks(run, graph(pause=0.0), workers=1, store=store)) == STAGES
+    assert set(run_tasks(run, graph(pause=0.0), engine=WorkerProcesses(1), store=store)) == STAGES
     return store, run
 
 
@@ -52,7 +52,11 @@ def test_a_second_run_takes_every_stage_over(kept):
     second = opened(first.path.with_name("second"))
     done: list[int] = []
     taken = run_tasks(
-        second, graph(pause=0.0), workers=1, store=store, on_progress=lambda group, units: done.append(units)
+        second,
+        graph(pause=0.0),
+        engine=WorkerProcesses(1),
+        store=store,
+        on_progress=lambda group, units: done.append(units),
     )
     assert taken == {}
     assert sum(done) == sum(task.size for task in graph(pause=0.0))
@@ -66,7 +70,7 @@ def test_a_second_run_takes_every_stage_over(kept):
 
 def test_deleting_the_store_or_a_run_harms_no_other(copied, tmp_path):
     run = opened(tmp_path / "run")
-    run_tasks(run, graph(pause=0.0), workers=1, store=copied)
+    run_tasks(run, graph(pause=0.0), engine=WorkerProcesses(1), store=copied)
     shutil.rmtree(copied.path)
     assert run.verify() == []
     assert text_of(run) == TEXT
@@ -75,7 +79,7 @@ def test_deleting_the_store_or_a_run_harms_no_other(copied, tmp_path):
 def test_only_what_other_inputs_decide_is_worked(kept):
     store, first = kept
     run = opened(first.path.with_name("other"))
-    assert set(run_tasks(run, graph(pause=0.0, mark="x"), workers=1, store=store)) == {"part/1", "last"}
+    assert set(run_tasks(run, graph(pause=0.0, mark="x"), engine=WorkerProcesses(1), store=store)) == {"part/1", "last"}
     assert text_of(run) == "012|012x|012"
 
 
@@ -97,9 +101,9 @@ def test_a_damaged_entry_is_computed_again_and_replaced(copied, tmp_path):
         file.chmod(0o644)
         file.write_text("tampered")
     run = opened(tmp_path / "run")
-    assert set(run_tasks(run, graph(pause=0.0), workers=1, store=copied)) == STAGES
+    assert set(run_tasks(run, graph(pause=0.0), engine=WorkerProcesses(1), store=copied)) == STAGES
     assert text_of(run) == TEXT
-    assert run_tasks(opened(tmp_path / "again"), graph(pause=0.0), workers=1, store=copied) == {}
+    assert run_tasks(opened(tmp_path / "again"), graph(pause=0.0), engine=WorkerProcesses(1), store=copied) == {}
 
 
 def test_an_entry_that_names_other_inputs_is_not_believed(copied, tmp_path):
@@ -108,7 +112,7 @@ def test_an_entry_that_names_other_inputs_is_not_believed(copied, tmp_path):
         file.chmod(0o644)
         file.write_text(json.dumps({**manifest, "inputs": "0" * 64}))
     run = opened(tmp_path / "run")
-    assert set(run_tasks(run, graph(pause=0.0), workers=1, store=copied)) == STAGES
+    assert set(run_tasks(run, graph(pause=0.0), engine=WorkerProcesses(1), store=copied)) == STAGES
 
 
 def test_another_file_system_means_copies(copied, tmp_path, monkeypatch):
@@ -117,7 +121,7 @@ def test_another_file_system_means_copies(copied, tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "link", no_link)
     run = opened(tmp_path / "run")
-    assert run_tasks(run, graph(pause=0.0), workers=1, store=copied) == {}
+    assert run_tasks(run, graph(pause=0.0), engine=WorkerProcesses(1), store=copied) == {}
     assert run.verify() == []
     assert (run.path / "last" / "out.txt").stat().st_nlink == 1
 
@@ -169,7 +173,10 @@ def test_a_killed_worker_costs_a_repetition_of_its_task(tmp_path):
         done[group] = done.get(group, 0) + units
 
     dying = Task("dying", partial(die, 3, tmp_path / "marks"), 0, (), "dying", 2)
-    assert set(run_tasks(run, [dying, *graph(pause=0.0)], workers=2, on_progress=count)) == {"dying", *STAGES}
+    assert set(run_tasks(run, [dying, *graph(pause=0.0)], engine=WorkerProcesses(2), on_progress=count)) == {
+        "dying",
+        *STAGES,
+    }
     assert (run.path / "dying" / "out.txt").read_text() == "whole"
     assert done["dying"] == 2, "repeated work is not counted twice"
     assert list(run.path.glob(".dying*")) == []
@@ -180,7 +187,7 @@ def test_a_task_that_kills_its_worker_every_time_is_given_up(tmp_path):
     run = opened(tmp_path / "run")
     tasks = [Task("dying", partial(die, 99, tmp_path / "marks"), 0)]
     with pytest.raises(RuntimeError, match=r"its worker process died 4 times .*exit code -9"):
-        run_tasks(run, tasks, workers=1)
+        run_tasks(run, tasks, engine=WorkerProcesses(1))
     assert not (run.path / "dying").exists()
 
 

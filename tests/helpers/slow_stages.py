@@ -13,6 +13,7 @@ from pathlib import Path
 from overopt.bridges.run_directory import RunDirectory
 from overopt.bridges.task_graph import Advance, Task, run_tasks
 from overopt.bridges.task_store import TaskStore
+from overopt.bridges.worker_processes import WorkerProcesses
 
 
 def write_part(pause: float, mark: str, folder: Path, run: Path, advance: Advance) -> None:
@@ -59,4 +60,4 @@ if __name__ == "__main__":
     with directory.locked():
         directory.record(config, {}, {})
         store = TaskStore.beside(directory.path) if "store" in sys.argv else None
-        run_tasks(directory, graph(float(sys.argv[2])), workers=2, store=store)
+        run_tasks(directory, graph(float(sys.argv[2])), engine=WorkerProcesses(2), store=store)

@@ -37,10 +37,12 @@ class PreallocatedLayer(DynamicLayer):  # type: ignore[misc]
         return self.keys, self.values
 
     def batch_select_indices(self, indices: torch.Tensor) -> None:
-        """Keep the rows ``indices``."""
-        kept = self.keys[indices], self.values[indices]
+        """Row r becomes row ``indices[r]``; where both are the same nothing is copied."""
+        target = (indices != torch.arange(len(indices), device=indices.device)).nonzero()[:, 0]
+        source = indices[target]
+        moved = self.keys[source], self.values[source]
         self._show(len(indices), self.keys.shape[2])
-        self.keys[:], self.values[:] = kept
+        self.keys[target], self.values[target] = moved
 
 
 def preallocated(cache: Any, rows: torch.Tensor, length: int) -> None:

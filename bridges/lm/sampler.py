@@ -192,7 +192,7 @@ def _sample_batch(
             break
         # Rows that ended leave once there are enough of them to pay for moving the others.
         if over > len(alive) // DROP_SHARE:
-            keep = (~ended).nonzero()[:, 0]
+            keep = _kept(ended)
             alive, ended, token, ids = alive[keep], ended[keep], token[keep], ids[keep]
             attention, position = attention[keep], position[keep]
             if cache is not None:
@@ -205,6 +205,14 @@ def _sample_batch(
             ids = torch.cat([ids, token], 1)
             step_ids, step_position = ids, position
     return tokens.cpu().numpy(), logprob.cpu().numpy(), mask.cpu().numpy()
+
+
+def _kept(ended: torch.Tensor) -> torch.Tensor:
+    """(K,) the K rows of ``ended`` (R,) that have not: those of the first K stay, the others fill the gaps."""
+    count = int((~ended).sum())
+    keep = torch.arange(count, device=ended.device)
+    keep[ended[:count]] = (~ended[count:]).nonzero()[:, 0] + count
+    return keep
 
 
 def _invert_cumulative(weight: torch.Tensor, uniform: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

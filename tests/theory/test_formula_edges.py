@@ -18,7 +18,7 @@ from overopt.theory.mechanism_table import standard_worlds
 from overopt.theory.mechanisms import adversarial_mode, read_law
 from overopt.theory.missing_features import FeatureBudget, feature_path
 from overopt.theory.panels import Interpolant, panel_nodes, panel_points
-from overopt.theory.proxy_law import Mixture
+from overopt.theory.proxy_law import FrozenLaw, Mixture
 from overopt.theory.quantilizer import quantilizer, quantilizer_kl
 from overopt.theory.regressional import reliability
 from overopt.theory.scaling_laws import Linear, Power, Quadratic, Saturating, d_at_gold, fit_law, law_named
@@ -31,6 +31,16 @@ def test_a_mixture_inverts_its_own_distribution_function():
     q = np.array([1e-6, 0.2, 0.5, 0.97])
     np.testing.assert_allclose(np.exp(mixture.logcdf(mixture.ppf(q))), q, rtol=1e-10)
     np.testing.assert_allclose(np.exp(mixture.logsf(mixture.isf(q))), q, rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    "law",
+    [stats.t(3), stats.t(1.1, loc=-2.0, scale=0.5), stats.t(df=40.0, scale=7.0), stats.t(np.inf), stats.norm(1.0)],
+)
+def test_a_student_t_has_the_log_density_that_scipy_gives_it(law):
+    value = np.concatenate([[0.0], np.geomspace(1e-9, 1e120, 90)])
+    value = np.concatenate([-value, value]).reshape(2, -1)
+    np.testing.assert_allclose(FrozenLaw(law).log_density(value), law.logpdf(value), rtol=2e-14, atol=2e-14)
 
 
 def test_the_whole_policy_is_the_largest_quantile():

@@ -16,7 +16,7 @@ from overopt.bridges.decomposition.independence import IndependenceTest, indepen
 from overopt.bridges.decomposition.kl_budget import KLBudget, kl_budget
 from overopt.bridges.decomposition.local_linear import Support
 from overopt.bridges.decomposition.null_scale import NullScale, choose_null_scale
-from overopt.bridges.decomposition.path_decomposition import on_policy_slope, path_steps
+from overopt.bridges.decomposition.path_decomposition import MIN_SAMPLES, on_policy_slope, path_steps
 from overopt.bridges.decomposition.relation import Relation, fit_null_relation, fit_relation
 from overopt.bridges.decomposition.scale import MeasurementScale, ScaleKind, fit_scale
 from overopt.bridges.decomposition.terms import (
@@ -238,8 +238,6 @@ def decompose_checkpoints(
     names = ("promise", "regressional", "extremal", "causal", "unattributed", "delivered")
     columns = {name: terms([getattr(split, name) for split in splits]) for name in names}
     columns["gap"] = terms([split.promise - split.delivered for split in splits])
-    columns["path_selection"] = terms(list(fitted.units.scale_gold(path.selection).T))
-    columns["path_shift"] = terms(list(fitted.units.scale_gold(path.shift).T))
     columns["unattributed"] = tuple(
         term
         if split.outside >= MIN_OUTSIDE_FOR_INTERVAL
@@ -247,6 +245,13 @@ def decompose_checkpoints(
         for term, split in zip(columns["unattributed"], splits, strict=True)
     )
     warnings = [fitted.units.note] if fitted.units.note else []
+    if path is None:
+        few = f"cannot tell selection from shift along the path: it takes {MIN_SAMPLES} samples of every prompt"
+        warnings.append(few)
+        columns["path_selection"] = columns["path_shift"] = unknown_terms(len(values), few)
+    else:
+        columns["path_selection"] = terms(list(fitted.units.scale_gold(path.selection).T))
+        columns["path_shift"] = terms(list(fitted.units.scale_gold(path.shift).T))
     reason = _cannot_regress(fitted)
     if reason is not None:
         warnings.append(reason)
@@ -257,7 +262,7 @@ def decompose_checkpoints(
         warnings.append(reason)
         columns = {name: withhold(column, reason) for name, column in columns.items()}
     exchange = fitted.units.proxy_unit / fitted.units.gold_unit
-    path_outside = np.maximum.accumulate(path.outside)
+    path_outside = np.zeros(len(values)) if path is None else np.maximum.accumulate(path.outside)
     points = tuple(
         CheckpointPoint(
             checkpoint=float(value), outside=splits[i].outside, path_outside=float(path_outside[i]),

@@ -157,7 +157,7 @@ def checkpoint_sentences(result: CheckpointDecomposition) -> tuple[str, ...]:
             f"{last.outside:.0%} of the samples lie outside the bank's support: regressional, extremal and causal "
             "speak of the others only; rely on the path."
         )
-    lines.append(_path_line(last, where))
+    lines += _path_lines(last)
     spent = [p.checkpoint for p in result.points if p.on_policy_slope.interval and p.on_policy_slope.interval[0] <= 0.0]
     if spent:
         lines.append(
@@ -198,7 +198,9 @@ def _causal_lines(last: CheckpointPoint, where: str) -> list[str]:
     return []
 
 
-def _path_line(last: CheckpointPoint, where: str) -> str:
+def _path_lines(last: CheckpointPoint) -> list[str]:
+    if last.path_selection.estimate is None:
+        return []
     text = (
         f"Along the path, gold moved by {_number(last.path_selection)} SD through selection by the proxy and by "
         f"{_number(last.path_shift)} through shifts of the relation."
@@ -208,7 +210,7 @@ def _path_line(last: CheckpointPoint, where: str) -> str:
             f" Up to {last.path_outside:.0%} of a checkpoint's samples lie outside the one before: closer checkpoints "
             "would sharpen this."
         )
-    return text
+    return [text]
 
 
 def _budget_lines(last: CheckpointPoint, where: str) -> list[str]:

@@ -89,6 +89,9 @@ POLICY_WORLDS: dict[str, PolicyWorld] = {
     "scale-varies-tilt": PolicyWorld(
         "tilts, gold's SD varies by prompt", BANK_WORLDS["gold-scale-varies"], _tilts(0.2, 0.4, 0.6)
     ),
+    "noise-varies-tilt": PolicyWorld(
+        "tilts, the error's SD varies by prompt", BANK_WORLDS["noise-scale-varies"], _tilts(0.2, 0.4, 0.6)
+    ),
     "kink-tilt": PolicyWorld("tilts, gold falls beyond a kink", BANK_WORLDS["kink"], _tilts(0.5, 1.0, 1.5)),
     "gaussian-hack": PolicyWorld("tilts and a hack that costs gold", BANK_WORLDS["gaussian"], _HACK),
     "kink-hack": PolicyWorld("a kink and a hack that costs gold", BANK_WORLDS["kink"], _HACK),

@@ -65,7 +65,11 @@ STUDIES: Mapping[str, tuple[Cell, ...]] = {
         _bank("gaussian", 200, 24), _bank("laplace", 200, 24), _bank("binary-gold", 200, 24),
         _bank("integer-judge", 200, 24), _bank("gaussian", 8, 128), _bank("gold-scale-varies", 8, 128),
     ),
-    "checkpoints": tuple(_policy(world) for world in POLICY_WORLDS),
+    "checkpoints": (
+        *(_policy(world) for world in POLICY_WORLDS),
+        # As few as the recipes draw, where prompts differ most.
+        *(_policy(world, policy_samples=4) for world in ("scale-varies-tilt", "noise-varies-tilt", "gaussian-hack")),
+    ),
     "tables": (Cell("mutated files", FuzzTrial),),
 }  # fmt: skip
 

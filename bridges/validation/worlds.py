@@ -80,6 +80,11 @@ def _gold_scale_varies(rng: np.random.Generator, prompt: Array, n: int) -> tuple
     return gold, gold + rng.standard_normal(gold.shape)
 
 
+def _noise_scale_varies(rng: np.random.Generator, prompt: Array, n: int) -> tuple[Array, Array]:
+    gold = rng.standard_normal((prompt.shape[0], n))
+    return gold, gold + np.exp(0.5 * special.ndtri(prompt)) * rng.standard_normal(gold.shape)
+
+
 def _slope_varies(rng: np.random.Generator, prompt: Array, n: int) -> tuple[Array, Array]:
     gold = rng.standard_normal((prompt.shape[0], n))
     return gold, (0.4 + 1.2 * prompt) * gold + rng.standard_normal(gold.shape)
@@ -130,6 +135,9 @@ BANK_WORLDS: dict[str, BankWorld] = {
     "negative-slope": BankWorld("the proxy runs against gold", _additive("gaussian", slope=-0.5), "independent"),
     "binary-gold": BankWorld("gold is 0 or 1, its rate varies by prompt", _binary_gold, "independent"),
     "gold-scale-varies": BankWorld("gold's SD varies by prompt (lognormal .5)", _gold_scale_varies, "independent"),
+    "noise-scale-varies": BankWorld(
+        "the error's SD varies by prompt (lognormal .5)", _noise_scale_varies, "independent"
+    ),
     "slope-varies": BankWorld("the proxy's slope varies by prompt (.4 to 1.6)", _slope_varies, "independent"),
     "noisy-gold": BankWorld("Gaussian gold measured with reliability .8", _noisy_gold, "independent"),
     "integer-judge": BankWorld("score rounded to steps of .5", _through(lambda s: np.round(2 * s)), "coarse"),

@@ -121,6 +121,35 @@ def test_far_outside_the_bank_the_path_sizes_a_hack() -> None:
     assert value(last.path_shift) == pytest.approx(true_shift, abs=2.5 * half_width(last.path_shift) + 0.02)
 
 
+def heterogeneous_tilts(rng: np.random.Generator, samples: int) -> tuple[ScoreBank, Run]:
+    """Exact tilts of a world where gold's SD varies by prompt (lognormal .5), to a proxy gain of 3 and beyond."""
+    prompts, tilts = 64, np.linspace(0, 3, 11)
+    spread = np.exp(rng.normal(0, 0.5, prompts))[:, None]
+    variance = spread**2 + 1
+
+    def draw(tilt: float, count: int) -> ScoreBank:
+        proxy = tilt * variance + np.sqrt(variance) * rng.standard_normal((prompts, count))
+        error = spread / np.sqrt(variance) * rng.standard_normal(proxy.shape)
+        return bank_of(spread**2 / variance * proxy + error, proxy)
+
+    return draw(0.0, 512), Run({float(step): draw(tilt, samples) for step, tilt in enumerate(tilts)})
+
+
+def test_few_samples_of_unlike_prompts_are_no_shift() -> None:
+    """With four samples per prompt and checkpoint; measured from the base policy's means alone this was -.5 SD."""
+    rng = np.random.default_rng(8)
+    shifts = [value(decompose(*heterogeneous_tilts(rng, 4)).points[-1].path_shift) for _ in range(16)]
+    assert abs(np.mean(shifts)) < 0.1 + 5 * np.std(shifts, ddof=1) / np.sqrt(len(shifts))
+    assert 5 * np.std(shifts, ddof=1) / np.sqrt(len(shifts)) < 0.3
+
+
+def test_three_samples_per_prompt_cannot_tell_selection_from_shift() -> None:
+    result = decompose(*heterogeneous_tilts(np.random.default_rng(9), 3))
+    assert all(point.path_shift.estimate is None and point.path_selection.estimate is None for point in result.points)
+    assert any("it takes 4 samples of every prompt" in warning for warning in result.warnings)
+    assert not any("Along the path" in sentence for sentence in result.sentences())
+
+
 def test_an_optimizer_that_does_not_learn_the_noise_is_named() -> None:
     rng = np.random.default_rng(7)
     gold = rng.standard_normal((64, 256))

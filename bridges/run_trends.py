@@ -84,16 +84,23 @@ def _order(
     return Trend(statement, verdict, f"{ups} of {len(steps)} steps up beyond their interval: {'; '.join(steps)}", paper)
 
 
+def kl_at_proxy(curve: MeasuredCurve, gain: float) -> float:
+    """KL at which the proxy's gain is first reached, linear between the points around it."""
+    for before, after in pairwise(curve.points):
+        if before.proxy < gain <= after.proxy:
+            share = (gain - before.proxy) / (after.proxy - before.proxy)
+            return (before.kl or 0.0) + share * ((after.kl or 0.0) - (before.kl or 0.0))
+    return curve.points[0].kl or 0.0
+
+
 def _kl_exchange(headline: str, best_of_n: Curve, curves: Sequence[MeasuredCurve]) -> Trend | None:
     """KL that PPO and best-of-n spend for the same proxy gain."""
     ratios, evidence = [], []
     for curve in curves:
         if curve.method != "ppo" or curve.proxy_name != headline:
             continue
-        proxy = np.maximum.accumulate([point.proxy for point in curve.points])
-        kl = np.array([point.kl or 0.0 for point in curve.points])
-        gain = min(float(proxy[-1]), float(best_of_n.proxy_gain[-1]))
-        spent = float(np.interp(gain, proxy, kl))
+        gain = min(max(point.proxy for point in curve.points), float(best_of_n.proxy_gain[-1]))
+        spent = kl_at_proxy(curve, gain)
         needed = float(np.interp(gain, best_of_n.proxy_gain, best_of_n.kl))
         ratios.append(spent / needed)
         evidence.append(f"seed {curve.seed}: {spent:.1f} against {needed:.1f} nats for a proxy gain of {gain:.2f}")
@@ -152,8 +159,8 @@ def control_trend(peaks: Sequence[GoldPeak]) -> tuple[Trend, ...]:
         peak for peak in control if peak.rise > RISE_ERRORS * peak.rise_se and peak.fall <= FALL_ERRORS * peak.fall_se
     ]
     evidence = "; ".join(
-        f"{peak.method if peak.seed is None else f'seed {peak.seed}'}: {peak.rise:+.2f} at KL {peak.peak_kl:.1f}, change to the end {-peak.fall:+.2f} "
-        f"(standard error {peak.fall_se:.2f})"
+        f"{peak.method if peak.seed is None else f'seed {peak.seed}'}: {peak.rise:+.2f} at KL {peak.peak_kl:.1f}, "
+        f"change to the end {-peak.fall:+.2f} (standard error {peak.fall_se:.2f})"
         for peak in control
     )
     verdict: Verdict = "reproduced" if len(kept) == len(control) else "not reproduced"

@@ -20,6 +20,9 @@ ENOUGH = 3
 THRESHOLD = 2000
 """Comparisons below which the reference experiment's reward models are near chance, whatever their size."""
 
+CHANCE, NEAR = 0.5, 0.05
+"""Share of pairs that a coin orders as gold does, and how far above it still counts as near."""
+
 FLAT = 0.25
 """A coefficient is called constant if its change over all sizes is surely below this share of its mean."""
 
@@ -53,7 +56,7 @@ def label_trends(run: RunSummary) -> list[Trend]:
         trends.append(_best_gold(run, plain, "labels", lambda p: p.labels, 4))
         trends.append(_coefficient(run, plain, "best-of-n", "beta", "down", "labels", lambda p: p.labels, 4))
         trends.append(_coefficient(run, plain, "ppo", "beta", "down", "labels", lambda p: p.labels, 4))
-        trends.append(_threshold(plain))
+        trends += _threshold(plain)
         trends.append(_share_lost_to_noise(run, plain))
         trends.append(_more_epochs(run))
     trends.append(_loss_predicts_gold(run))
@@ -153,8 +156,10 @@ def _ppo_rise(run: RunSummary, proxies: Sequence[ProxyModel], size: Callable[[Pr
     return f"; under PPO, gold at its peak then at the end {said}"
 
 
-def _threshold(proxies: Sequence[ProxyModel]) -> Trend | None:
-    """Whether gold is within reach of nothing below about 2,000 comparisons, wherever there are more."""
+def _threshold(proxies: Sequence[ProxyModel]) -> list[Trend]:
+    """Whether proxies with fewer than about 2,000 comparisons order held-out pairs no better than chance, and whether
+    gold is out of their reach.
+    """
     gold: dict[int, list[float]] = {}
     accuracy: dict[int, list[float]] = {}
     for proxy in proxies:
@@ -162,13 +167,30 @@ def _threshold(proxies: Sequence[ProxyModel]) -> Trend | None:
         accuracy.setdefault(proxy.labels, []).append(proxy.heldout_accuracy)
     few, many = [n for n in gold if n < THRESHOLD], [n for n in gold if n >= THRESHOLD]
     if not few or not many:
-        return None
+        return []
     most, least = max(np.mean(gold[n]) for n in few), min(np.mean(gold[n]) for n in many)
-    verdict: Verdict = "reproduced" if most < least / 2 else "not reproduced" if most > 0.8 * least else "cannot tell"
+    jump: Verdict = "reproduced" if most < least / 2 else "not reproduced" if most > 0.8 * least else "cannot tell"
     said = ", ".join(
-        f"{n:,}: gold {np.mean(gold[n]):+.2f}, accuracy {100 * np.mean(accuracy[n]):.0f}%" for n in sorted(gold)
+        f"{n:,}: gold {np.mean(gold[n]):+.2f}, accuracy {100 * np.mean(accuracy[n]):.0f}%{_half_width(proxies, n)}"
+        for n in sorted(gold)
     )
-    return trend(f"Below about {THRESHOLD:,} labels proxies are near chance.", verdict, said, 4)
+    return [
+        trend(f"Below about {THRESHOLD:,} labels proxies are near chance.", _near_chance(proxies), said, 4),
+        trend(f"Below about {THRESHOLD:,} labels gold rises by less than half as much.", jump, said, 4),
+    ]
+
+
+def _half_width(proxies: Sequence[ProxyModel], labels: int) -> str:
+    ends = [p.heldout_accuracy_ci for p in proxies if p.labels == labels and p.heldout_accuracy_ci]
+    return f" ± {100 * np.mean([(high - low) / 2 for low, high in ends]):.0f}" if ends else ""
+
+
+def _near_chance(proxies: Sequence[ProxyModel]) -> Verdict:
+    """Whether the held-out accuracy of every proxy below the threshold may be chance, by its interval."""
+    ends = [p.heldout_accuracy_ci for p in proxies if p.labels < THRESHOLD]
+    above = [ci is not None and ci[0] > CHANCE for ci in ends]
+    at_most = [ci is not None and ci[1] < CHANCE + NEAR for ci in ends]
+    return "reproduced" if all(at_most) else "not reproduced" if all(above) else "cannot tell"
 
 
 def _share_lost_to_noise(run: RunSummary, proxies: Sequence[ProxyModel]) -> Trend | None:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from overopt.bridges.experiments.reading import Verdict, curves_of, family_names, made_of_gold, mean_interval, trend
+from overopt.bridges.experiments.reading import (
+    Verdict,
+    curves_of,
+    equality,
+    family_names,
+    made_of_gold,
+    mean_interval,
+    trend,
+)
 from overopt.bridges.run_summary import FittedLaw, MeasuredCurve, RunSummary, SplitRow, Trend
 
 __all__ = ["method_trends"]
@@ -55,7 +63,7 @@ def _gold_at_equal_proxy(run: RunSummary) -> Trend | None:
     if len(differences) < 2:
         return None
     mean, low, high = mean_interval(differences)
-    verdict: Verdict = "reproduced" if low <= 0 <= high else "not reproduced"
+    verdict = equality((low, high))
     evidence = f"PPO minus best-of-n {mean:+.2f} [{low:+.2f}, {high:+.2f}] gold SD over {len(differences)} runs"
     return trend("At equal proxy gain, PPO and best-of-n deliver similar gold.", verdict, evidence, 7)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from overopt.bridges.experiments.reading import Verdict, at_d, curves_of, mean_interval, trend
+from overopt.bridges.experiments.reading import at_d, curves_of, equality, mean_interval, trend
 from overopt.bridges.run_summary import MeasuredCurve, OptimizerArm, RunSummary, Trend
 
 __all__ = ["penalty_trends"]
@@ -43,10 +43,9 @@ def _against(run: RunSummary, arm: OptimizerArm, plain: OptimizerArm, proxy: str
         f"gold minus that of {plain.name} at equal d, {len(gold)} seeds: {mean:+.2f} [{low:+.2f}, {high:+.2f}]; "
         f"proxy {proxy_mean:+.2f} [{proxy_low:+.2f}, {proxy_high:+.2f}]; ends: {ends}"
     )
-    verdict: Verdict = "reproduced" if low <= 0 <= high else "not reproduced"
     only_penalty = set(arm.settings) == {"kl_coefficient"}
     statement = f"PPO with {what}: the same gold at the same KL as stopping PPO without it early."
-    return [trend(statement, verdict, evidence, 8 if only_penalty else 0)]
+    return [trend(statement, equality((low, high)), evidence, 8 if only_penalty else 0)]
 
 
 def _difference(curve: MeasuredCurve, other: MeasuredCurve, value: str) -> float:

@@ -11,6 +11,9 @@ __all__ = ["EXPECTED", "planted_trends"]
 
 TERMS = ("regressional", "extremal", "causal", "unattributed")
 
+NEGLIGIBLE = 0.02
+"""Gold SD below which a term without an interval counts as nothing: few samples lie outside the support then."""
+
 EXPECTED: dict[tuple[str, str], tuple[str, ...]] = {
     ("noise", "best-of-n"): ("regressional",),
     ("noise", "ppo"): (),
@@ -61,25 +64,34 @@ def _judge(fault: str, optimizer: str, rows: list[SplitRow], expected: tuple[str
         verdict: Verdict = "reproduced" if all(closed) else "not reproduced"
         gaps = "; ".join(f"{_gap(row):+.2f} ± {_gap_half_width(row):.2f}" for row in rows)
         return [trend(f"{where}: no gap between promise and delivered.", verdict, f"gap {gaps}; {evidence}")]
-    found, alone = [], []
+    found: list[bool | None] = []
+    alone: list[bool | None] = []
+    others = [term for term in TERMS if term not in expected]
     for row in rows:
-        values = {term: getattr(row, term) or 0.0 for term in TERMS}
-        planted = sum(values[term] for term in expected)
-        others = [term for term in TERMS if term not in expected]
-        found.append(
-            planted > max(values[term] for term in others)
-            and any(term in row.ci and row.ci[term][0] > 0 for term in expected)
-        )
-        alone.append(all(term not in row.ci or row.ci[term][0] <= 0 <= row.ci[term][1] for term in others))
+        values = {term: getattr(row, term) for term in TERMS}
+        known = {term: row.ci[term] for term in TERMS if values[term] is not None and term in row.ci}
+        if None in values.values() or not any(term in known for term in expected):
+            found.append(None)
+        else:
+            largest = sum(values[term] for term in expected) > max(values[term] for term in others)
+            found.append(largest and any(term in known and known[term][0] > 0 for term in expected))
+        covers = [known[term][0] <= 0 <= known[term][1] for term in others if term in known]
+        # A term whose size is known to be nothing needs no interval.
+        small = [abs(values[term]) < NEGLIGIBLE for term in others if values[term] is not None and term not in known]
+        alone.append(False if not all(covers) else True if len(covers) + sum(small) == len(others) else None)
     name = " + ".join(expected)
     return [
         trend(f"{where}: {name} is the largest term and its interval excludes 0.", _all(found), evidence),
-        trend(f"{where}: the intervals of the other terms cover 0.", _all(alone), f"{sum(alone)} of {len(alone)} rows"),
-    ]
+        trend(
+            f"{where}: the intervals of the other terms cover 0.", _all(alone),
+            f"{alone.count(True)} of {len(alone)} rows",
+        ),
+    ]  # fmt: skip
 
 
-def _all(holds: list[bool]) -> Verdict:
-    return "reproduced" if all(holds) else "not reproduced"
+def _all(holds: list[bool | None]) -> Verdict:
+    """None is a row that cannot tell."""
+    return "not reproduced" if False in holds else "cannot tell" if None in holds else "reproduced"
 
 
 def _gap(row: SplitRow) -> float:

@@ -15,12 +15,16 @@ __all__ = [
     "at_d",
     "curves_of",
     "direction",
+    "equality",
     "family_names",
     "gold_at_n",
     "made_of_gold",
     "mean_interval",
     "trend",
 ]
+
+SAME = 0.2
+"""Gold SD within which two gains count as the same."""
 
 Verdict = Literal["reproduced", "not reproduced", "cannot tell"]
 
@@ -67,6 +71,17 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
         return float(x.mean()), -np.inf, np.inf
     half = float(stats.t.ppf(0.975, x.size - 1) * x.std(ddof=1) / np.sqrt(x.size))
     return float(x.mean()), float(x.mean()) - half, float(x.mean()) + half
+
+
+def equality(interval: tuple[float, float]) -> Verdict:
+    """Whether a difference (gold SD) is 0 as far as it matters: its interval lies within :data:`SAME` of 0.
+
+    An interval that is wider and includes 0 shows nothing: too few runs must not look like agreement.
+    """
+    low, high = interval
+    if low >= -SAME and high <= SAME:
+        return "reproduced"
+    return "cannot tell" if low <= 0 <= high else "not reproduced"
 
 
 def direction(interval: tuple[float, float] | None, claimed: Literal["up", "down"]) -> Verdict:

@@ -12,6 +12,7 @@ from overopt.bridges.experiments.method_paths import method_trends
 from overopt.bridges.experiments.penalty import penalty_trends
 from overopt.bridges.experiments.planted_faults import planted_trends
 from overopt.bridges.experiments.policy_size import policy_size_trends
+from overopt.bridges.experiments.reading import equality
 from overopt.bridges.run_summary import (
     CurvePoint,
     FittedLaw,
@@ -22,6 +23,7 @@ from overopt.bridges.run_summary import (
     RunSummary,
     SplitRow,
 )
+from overopt.bridges.run_trends import kl_at_proxy
 
 EMPTY = RunSummary("test", (0,), "world", "slope", "p", (), ())
 
@@ -87,6 +89,16 @@ def test_a_planted_fault_must_be_the_largest_term(fault, method, right, wrong):
 def test_the_other_terms_must_cover_zero():
     assert verdict(planted_trends(planted_run("bend", "ppo", (0, 1.0, 0.04, 0))), "other") == ("reproduced")
     assert verdict(planted_trends(planted_run("bend", "ppo", (0.4, 1.0, 0, 0))), "other") == "not reproduced"
+
+
+def test_a_term_without_an_interval_cannot_cover_zero():
+    run = planted_run("bend", "ppo", (0, 1.0, 0.9, 0))
+    bare = replace(
+        run, splits=tuple(replace(row, ci={k: v for k, v in row.ci.items() if k != "causal"}) for row in run.splits)
+    )
+    assert verdict(planted_trends(bare), "other") == "cannot tell"
+    unknown = replace(run, splits=tuple(replace(row, causal=None) for row in run.splits))
+    assert verdict(planted_trends(unknown), "largest") == "cannot tell"
 
 
 def test_hashed_noise_must_leave_no_gap_under_ppo():
@@ -184,9 +196,20 @@ def test_a_threshold_of_labels_is_a_jump_of_gold():
         golds = {250: low, 1000: low, 2000: 1.0, 4000: 1.2}
         return label_trends(replace(EMPTY, proxies=tuple(proxy(f"s-{n}", labels=n, gold=g) for n, g in golds.items())))
 
-    assert verdict(run(0.2), "near chance") == "reproduced"
-    assert verdict(run(0.9), "near chance") == "not reproduced"
-    assert verdict(run(0.6), "near chance") == "cannot tell"
+    assert verdict(run(0.2), "half as much") == "reproduced"
+    assert verdict(run(0.9), "half as much") == "not reproduced"
+    assert verdict(run(0.6), "half as much") == "cannot tell"
+
+
+def test_near_chance_is_a_matter_of_accuracy():
+    def run(low, high):
+        few = [replace(proxy(f"s-{n}", labels=n), heldout_accuracy_ci=(low, high)) for n in (250, 1000)]
+        many = [proxy(f"s-{n}", labels=n) for n in (2000, 4000)]
+        return label_trends(replace(EMPTY, proxies=(*few, *many)))
+
+    assert verdict(run(0.47, 0.53), "near chance") == "reproduced"
+    assert verdict(run(0.56, 0.66), "near chance") == "not reproduced"
+    assert verdict(run(0.45, 0.60), "near chance") == "cannot tell"
 
 
 # ---- penalty
@@ -210,6 +233,27 @@ def test_a_penalty_moves_along_the_frontier_or_off_it():
     assert verdict(same, "kl_coefficient 0.1") == "reproduced"
     assert same[0].paper == 8
     assert verdict(penalty_trends(penalised_run(0.4)), "kl_coefficient 0.1") == "not reproduced"
+
+
+@pytest.mark.parametrize(
+    ("interval", "said"),
+    [
+        ((-0.1, 0.1), "reproduced"),
+        ((0.04, 0.17), "reproduced"),
+        ((-1.3, 1.8), "cannot tell"),
+        ((0.1, 0.3), "not reproduced"),
+        ((-np.inf, np.inf), "cannot tell"),
+    ],
+)
+def test_agreement_has_to_be_shown(interval, said):
+    assert equality(interval) == said
+
+
+def test_the_kl_of_a_gain_is_where_it_is_first_reached():
+    flat = curve("ppo", "p", 0, [(i, d, x, 0.0) for i, (d, x) in enumerate([(0, 0), (1, 1), (2, 2), (3, 2), (4, 2)])])
+    assert kl_at_proxy(flat, 2.0) == 4.0
+    assert kl_at_proxy(flat, 1.5) == 2.5
+    assert kl_at_proxy(flat, 0.0) == 0.0
 
 
 # ---- paths

@@ -46,6 +46,8 @@ from overopt.theory.scaling_laws import law_named
 __all__ = ["analyse", "gold_peak"]
 
 FLOORED_SHARE = 0.5
+MOVING_REWARD = ("iterated",)
+"""Kinds of optimizers whose reward changes on the way: no promise of one proxy can be split."""
 SHOWN_PROMPTS = 5
 
 Array = NDArray[np.float64]
@@ -106,7 +108,8 @@ def analyse(
         arms[policy.optimizer] = OptimizerArm(policy.optimizer, policy.kind, dict(policy.settings or {}))
         curve, split_path = policy_curve(bank, replace(policy, checkpoints=checkpoints), seed)
         curves.append(measured(curve, policy.optimizer, policy.proxy, policy.index))
-        splits.extend(checkpoint_rows(split_path, curve, policy))
+        if policy.kind not in MOVING_REWARD:
+            splits.extend(checkpoint_rows(split_path, curve, policy))
         unfloored = without_floor(curve, checkpoints, bank)
         laws.extend(fitted_laws(unfloored, policy.optimizer, policy.proxy, policy.index, ("rl", "bon"), seed))
         peaks.append(gold_peak(curve, policy.optimizer, policy.proxy, policy.index))
@@ -129,11 +132,20 @@ def analyse(
         samples=tuple(shown_texts(data, headline, best_of_n[headline], units[headline], peaks)),
         trends=(*trends, *control_trend(peaks)),
         verdicts=tuple(sentences),
-        limits=tuple(limits),
+        limits=(*dict.fromkeys((*limits, *_moving_reward(data))),),
         provenance=dict(provenance),
         timings=dict(timings),
     )
     return replace(summary, trends=(*summary.trends, *experiment_trends(summary)))
+
+
+def _moving_reward(data: RunData) -> list[str]:
+    if not any(policy.kind in MOVING_REWARD for policy in data.policies):
+        return []
+    return [
+        "Iterated RLHF optimizes another reward model in every round. The proxy drawn for it is the one trained on the "
+        "base policy's samples, so that only its gold and KL are measured; its losses are not split."
+    ]
 
 
 def headline_proxy(data: RunData) -> str:

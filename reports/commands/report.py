@@ -24,6 +24,8 @@ class ReportOptions:
     """Run directories; several runs of one recipe are overlaid, seed by seed."""
     out: Path | None = None
     """Where the page goes (default: report.html in the run directory, or here for several runs)."""
+    again: bool = False
+    """Analyse each run's finished stages again with this version first; `summary.json` is replaced and says so."""
     figures: Path | None = None
     """Also write every figure as SVG and PNG into this folder."""
     json: bool = False
@@ -53,6 +55,27 @@ def write_report(runs: Sequence[Path], out: Path, figures: Path | None = None) -
     return written
 
 
+def analyse_again(run: Path) -> None:
+    """Replace the summary of a finished run by what this version makes of its stages.
+
+    What made the stages stays in ``provenance``; ``analysed by`` there is the commit of this version.
+
+    Raises
+    ------
+    InputError
+        A directory that holds no finished run, or only a kept summary without the stages.
+    """
+    from overopt.bridges.provenance import commit
+    from overopt.bridges.run_analysis import analyse
+    from overopt.bridges.run_summary import RunSummary
+
+    before = RunSummary.read(run)
+    if not (run / "bank" / "bank.parquet").is_file():
+        raise InputError(f"`--again` needs the run's finished stages; '{run}' has no bank/bank.parquet.")
+    origin = {**before.provenance, "analysed by": commit()}
+    analyse(run, world=before.world, limits=before.limits, provenance=origin, timings=before.timings).write(run)
+
+
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     options = parse_options(
@@ -60,6 +83,9 @@ def main(argv: Sequence[str]) -> int:
     )
     if not options.runs:
         raise InputError("overopt report: give at least one run directory, got none.")
+    if options.again:
+        for run in options.runs:
+            analyse_again(run)
     out = options.out
     if out is None:
         out = options.runs[0] / "report.html" if len(options.runs) == 1 else Path("report.html")

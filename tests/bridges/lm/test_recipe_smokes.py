@@ -48,6 +48,8 @@ def test_smoke(name, shared):
     summary = analyse(run.path, world="w", limits=["l"], provenance={}, timings={})
     methods = {curve.method for curve in summary.curves}
     assert methods == {"best-of-n", *recipe.reweighted, *(arm.optimizer.name for arm in recipe.arms)}
+    moving = {arm.name for arm in summary.arms if arm.kind == "iterated"}
+    assert not moving & {split.method for split in summary.splits}, "its reward changes from round to round"
     assert {proxy.name for proxy in summary.proxies} == {proxy.name for proxy in recipe.proxies}
     for row in summary.splits:
         terms = (row.regressional, row.extremal, row.causal, row.unattributed)

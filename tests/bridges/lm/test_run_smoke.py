@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -86,6 +87,19 @@ def test_an_interrupted_run_ends_with_the_same_bytes(run, tmp_path):
     first, second = RunSummary.read(run), RunSummary.read(again)
     assert first.curves == second.curves
     assert first.splits == second.splits
+
+
+def test_an_analysis_again_gives_the_same_summary_and_says_who_made_it(run, summary, tmp_path, capsys):
+    copied = tmp_path / "again"
+    shutil.copytree(run, copied)
+    assert main(["report", str(copied), "--again"]) == 0
+    again = RunSummary.read(copied)
+    assert "analysed by" in again.provenance
+    assert replace(again, provenance=summary.provenance) == summary
+    shutil.rmtree(copied / "bank")
+    capsys.readouterr()
+    assert main(["report", str(copied), "--again"]) == 2
+    assert "has no bank/bank.parquet" in capsys.readouterr().err
 
 
 def test_another_configuration_in_the_same_folder_is_refused(run, capsys):

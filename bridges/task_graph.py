@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from overopt.bridges.run_directory import RunDirectory
-from overopt.bridges.task_store import TaskStore
+from overopt.bridges.task_store import TaskStore, code_of
 from overopt.bridges.worker_processes import Advance, Done, Engine, Failed, Progress, RemoteTraceback
 
 __all__ = ["Advance", "Failure", "Outcome", "Task", "Work", "run_graphs", "run_tasks"]
@@ -99,7 +99,9 @@ class _Job:
 
     @classmethod
     def ready(cls, run: RunDirectory, task: Task, store: TaskStore | None) -> _Job:
-        inputs = {"own": task.inputs, "needs": {stage: run.outputs_of(stage) for stage in task.needs}}
+        needs = {stage: run.outputs_of(stage) for stage in task.needs}
+        # A run that goes on after its code has changed works the stage again: no table mixes two versions.
+        inputs = {"own": task.inputs, "needs": needs, "code": code_of(task.work)}
         address = None if store is None else store.address(task.stage, task.work, inputs)
         return cls(run, task, inputs, store, address)
 

@@ -1,12 +1,14 @@
 """Finished stages by the content they were made from: what one run has computed, no other computes again.
 
-A stage's address is the hash of its name, its code's name, its inputs (among them the hashes of the stages it needs)
+A stage's address is the hash of its name, its code, its inputs (among them the hashes of the stages it needs)
 and the versions of the packages that decide its bytes. Files are shared with the runs as hard links where the file
 system has them, so they are read-only; deleting a run or the whole store never harms the other.
 """
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
 import os
 import shutil
@@ -21,7 +23,7 @@ from typing import Any
 from overopt.bridges.run_directory import RunDirectory, fingerprint, link_stage, write_json_atomically
 from overopt.theory.errors import InputError
 
-__all__ = ["TaskStore", "code_fingerprint", "package_versions"]
+__all__ = ["TaskStore", "code_fingerprint", "code_of", "package_versions"]
 
 PACKAGES = ("overopt", "numpy", "torch", "transformers", "trl", "tokenizers")
 ORIGIN = "origin.json"
@@ -40,9 +42,33 @@ def package_versions() -> dict[str, str]:
 
 @cache
 def code_fingerprint(*folders: Path) -> str:
-    """The hash of every Python file directly in these folders: other code, other results."""
+    """The hash of what every Python file directly in these folders does: other code, other results.
+
+    Comments, docstrings and layout do not count.
+    """
     files = sorted(file for folder in folders for file in folder.glob("*.py"))
-    return fingerprint([[f"{file.parent.name}/{file.name}", file.read_text(encoding="utf-8")] for file in files])
+    return fingerprint([[f"{file.parent.name}/{file.name}", _meaning(file)] for file in files])
+
+
+def _meaning(file: Path) -> str:
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            node.body = [  # type: ignore[attr-defined]
+                part
+                for part in body
+                if not (isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant))  # a docstring
+            ]
+    return ast.dump(tree)
+
+
+def code_of(work: Callable[..., Any]) -> dict[str, str]:
+    """What a stage's function is called, and the :func:`code_fingerprint` of the folder that it lies in."""
+    body = getattr(work, "func", work)  # a partial's own function
+    file = Path(inspect.getfile(body))
+    # The file's name, not the module's, which is __main__ in a script.
+    return {"name": f"{file.stem}.{body.__qualname__}", "text": code_fingerprint(file.parent)}
 
 
 @dataclass(frozen=True)
@@ -70,9 +96,7 @@ class TaskStore:
 
         The stage's name is part of it because random streams are keyed by it.
         """
-        body = getattr(work, "func", work)  # a partial's own function
-        code = f"{body.__module__}.{body.__qualname__}"
-        return fingerprint({"stage": stage, "code": code, "inputs": inputs, "versions": dict(self.versions)})
+        return fingerprint({"stage": stage, "code": code_of(work), "inputs": inputs, "versions": dict(self.versions)})
 
     def _entry(self, address: str) -> Path:
         return self.path / address[:2] / address

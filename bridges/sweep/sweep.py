@@ -62,7 +62,9 @@ class AnalysedRun:
         """The pipeline's, and the analysis of all of them."""
         tasks = self.pipeline.tasks(run)
         here = Path(overopt.bridges.__file__).parent
-        code = code_fingerprint(here, here / "decomposition", Path(overopt.theory.__file__).parent)
+        code = code_fingerprint(
+            here, here / "decomposition", here / "experiments", Path(overopt.theory.__file__).parent
+        )
         inputs = {"config": self.config(), "code": code, "world": self.world, "limits": self.limits}
         work = partial(summarise, self.world, self.limits)
         return [*tasks, Task(RESULT, work, inputs, tuple(task.stage for task in tasks), RESULT)]

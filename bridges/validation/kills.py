@@ -25,6 +25,8 @@ Command = Callable[[Path, str], Sequence[str]]
 MOST_KILLS_PER_SWEEP = 7
 MOST_STAGES_AHEAD = 4
 ATTEMPTS = 4
+PARTIAL = ".partial-"
+"""In the name of a folder that a stage is being written to."""
 
 
 @dataclass(frozen=True)
@@ -127,13 +129,14 @@ def _finished(command: Sequence[str], out: Path) -> float:
 
 
 def _stages_in_work(out: Path) -> tuple[str, ...]:
-    partial = ".partial-"
-    return tuple(
-        sorted(
-            f"{path.parent.relative_to(out)}/{path.name[1 : path.name.index(partial)]}"
-            for path in out.rglob(f".*{partial}*")
-        )
-    )
+    # os.walk passes over folders that vanish while it looks; Path.rglob raises.
+    found = [
+        (Path(folder).relative_to(out), name[1 : name.index(PARTIAL)])
+        for folder, names, _ in os.walk(out)
+        for name in names
+        if name.startswith(".") and PARTIAL in name
+    ]
+    return tuple(sorted(f"{folder}/{stage}" for folder, stage in found))
 
 
 def _work_begins(process: subprocess.Popen[bytes], out: Path) -> None:
@@ -145,7 +148,7 @@ def _more_finished(process: subprocess.Popen[bytes], out: Path, stages: int) -> 
     """Wait until so many more stages have finished, or the sweep has ended."""
 
     def finished() -> int:
-        return sum(1 for _ in out.rglob("manifest.json"))
+        return sum("manifest.json" in files for _, _, files in os.walk(out))
 
     goal = finished() + stages
     while process.poll() is None and finished() < goal:

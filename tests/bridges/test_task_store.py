@@ -1,6 +1,7 @@
 """What one run has computed, another takes over byte for byte; a kill or a damaged file costs work, never a result."""
 
 import errno
+import importlib.util
 import json
 import os
 import shutil
@@ -14,7 +15,7 @@ from slow_stages import die, fail, graph, join_parts
 
 from overopt.bridges.run_directory import RunDirectory
 from overopt.bridges.task_graph import Failure, Task, run_graphs, run_tasks
-from overopt.bridges.task_store import TaskStore
+from overopt.bridges.task_store import TaskStore, code_fingerprint
 from overopt.bridges.worker_processes import WorkerProcesses
 from overopt.theory.errors import InputError
 
@@ -149,6 +150,38 @@ def test_two_programs_at_once_share_one_store(tmp_path):
         assert RunDirectory(tmp_path / name).verify() == []
         assert text_of(RunDirectory(tmp_path / name)) == TEXT
     assert list((tmp_path / ".store").glob(".*")) == []
+
+
+STAGE = '''"""Stages."""
+
+
+def work(folder, run, advance):
+    """Write a number."""
+    (folder / "out.txt").write_text("1")  # one
+'''
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "same"),
+    [
+        ('"1"', '"2"', False),
+        ("# one", "# a comment", True),
+        ("Write a number.", "Write it.", True),
+        ("\n\n\ndef", "\n\ndef", True),
+    ],
+)
+def test_other_code_has_another_address(tmp_path, before, after, same):
+    path, store = tmp_path / "stages_that_change.py", TaskStore(tmp_path / ".store")
+
+    def address(text: str) -> str:
+        path.write_text(text)
+        code_fingerprint.cache_clear()
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return store.address("a", module.work, {"n": 1})
+
+    assert (address(STAGE) == address(STAGE.replace(before, after))) is same
 
 
 def test_equal_tasks_of_several_runs_are_worked_once(tmp_path):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from fnmatch import fnmatchcase
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,15 +62,31 @@ class TableRows:
 
 
 def proxy_names(tables: Sequence[TableFile], wanted: TableColumns) -> tuple[str, ...]:
-    """The proxies asked for, else ``proxy`` and every column of the first file whose name starts with it."""
-    if wanted.proxy:
-        if len(set(wanted.proxy)) < len(wanted.proxy):
-            raise InputError(f"every proxy must be named once, got {', '.join(wanted.proxy)}.")
-        return tuple(wanted.proxy)
+    """The proxies asked for, else ``proxy`` and every column of the first file whose name starts with it.
+
+    A name with ``*``, ``?`` or ``[`` that is no column stands for every column of the first file that it matches and
+    that holds nothing else.
+    """
     first = tables[0]
+    if wanted.proxy:
+        asked = [name for wish in wanted.proxy for name in _matches(first, wish, wanted)]
+        if len(set(asked)) < len(asked):
+            raise InputError(f"every proxy must be named once, got {', '.join(asked)}.")
+        return tuple(asked)
     found = tuple(n for n in first.names if re.fullmatch(r"proxy([ _.:-].*|\d*)", n.strip().lower()))
     if not found:
         first.find("proxy")
+    return found
+
+
+def _matches(table: TableFile, wish: str, wanted: TableColumns) -> list[str]:
+    if table.has(wish) or not any(sign in wish for sign in "*?["):
+        return [wish]
+    others = (field.name for field in fields(TableColumns) if field.name != "proxy")
+    taken = {getattr(wanted, name) or name for name in others}
+    found = [name for name in table.names if fnmatchcase(name, wish) and name not in taken]
+    if not found:
+        raise InputError(f"{table.path}: `--proxy` must match a column, got '{wish}'.")
     return found
 
 

@@ -27,7 +27,7 @@ class DiagnoseOptions:
     gold: str | None = None
     """Column of the gold reward; default gold."""
     proxy: tuple[str, ...] = ()
-    """Columns of the proxies; default proxy and every proxy_NAME."""
+    """Columns of the proxies, also as a pattern such as 'rm_*'; default proxy and every proxy_NAME."""
     checkpoint: str | None = None
     """Column of the checkpoint (step or beta); default checkpoint."""
     kl: str | None = None

@@ -248,3 +248,18 @@ def test_the_fuzz_notices_a_bug(monkeypatch) -> None:
 
     monkeypatch.setattr(fuzz, "read_tables", broken)
     assert len(fuzz_tables(np.random.default_rng(0), 3).failures) == 3
+
+
+def test_a_pattern_names_every_proxy_it_matches(at):
+    at("task,sample,score_gold,score_a,score_b,other\na,0,1,2,3,x\na,1,3,1.5,2,y\nb,0,0,7,1,x\nb,1,-1,2,0,y\n")
+    columns = TableColumns(prompt="task", gold="score_gold", proxy=("score_*",))
+    assert tuple(read_tables(["t.csv"], columns).bank.proxies) == ("score_a", "score_b")
+    with pytest.raises(InputError, match="`--proxy` must match a column, got 'rm_\\*'"):
+        read_tables(["t.csv"], TableColumns(prompt="task", gold="score_gold", proxy=("rm_*",)))
+    with pytest.raises(InputError, match="every proxy must be named once"):
+        read_tables(["t.csv"], TableColumns(prompt="task", gold="score_gold", proxy=("score_a", "score_[ab]")))
+
+
+def test_a_column_with_a_star_in_its_name_is_that_column(at):
+    at("prompt,sample,gold,r*,r2\na,0,1,2,9\na,1,3,1.5,9\n")
+    assert tuple(read_tables(["t.csv"], TableColumns(proxy=("r*",))).bank.proxies) == ("r*",)

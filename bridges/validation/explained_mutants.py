@@ -30,6 +30,7 @@ _PARTITION = "where the panels of an integral are cut; finer or coarser ones giv
 _MASKED = "the value stands where a later mask hides it"
 _BRACKET = "where a search for the same root begins"
 _LAST_AXIS = "the array has two axes: axis 1 is the last one"
+_CIRCLE = "the circle on which a derivative is taken: every one without a singularity inside gives the same"
 _ANY_NEGATIVE = "numpy takes any negative length for the one it shall work out"
 
 EXPLAINED: tuple[Explained, ...] = (
@@ -44,7 +45,7 @@ EXPLAINED: tuple[Explained, ...] = (
         "step = np.where(rank > size, np.log1p(-(size - 1) / np.maximum(rank - 1, 1)), 0.0)",
         "1 becomes 2",
         "the floor acts on rank 2 alone, which is above n only for n = 1, where the numerator is 0",
-        ordinal=2,
+        ordinal=0,
     ),
     Explained("scaling_laws", "return a, b, turns, np.where(turns, b, 1.0)", "1.0 becomes 1.5", _MASKED),
     Explained(
@@ -95,6 +96,7 @@ EXPLAINED: tuple[Explained, ...] = (
     Explained(
         "world", "total = size * (last + slope * (rest + 1 / np.where(exists, decay, 1.0)))", "1.0 becomes 1.5", _MASKED
     ),
+    Explained("world", "size = np.exp(log_size) / np.where(exists, decay, 1.0)", "1.0 becomes 1.5", _MASKED),
     *(
         Explained(
             "additive",
@@ -158,6 +160,35 @@ EXPLAINED: tuple[Explained, ...] = (
         "* becomes /",
         "the size of a tolerance",
         equivalent=False,
+    ),
+    Explained(
+        "regressional",
+        "return bool(u[2] - u[1] <= BOUNDED_TOLERANCE * max(1.0, abs(u[2])))",
+        "1.0 becomes 1.5",
+        "the size of a tolerance",
+        equivalent=False,
+    ),
+    Explained(
+        "scaling_laws",
+        "high = np.where(short, 2 * high, high)",
+        "2 becomes 3",
+        _BRACKET,
+        equivalent=False,
+    ),
+    Explained(
+        "conditional_mean",
+        "result: Array = values - noise_mean + noise_sd**2 * _score(log_density, values, radius or noise_sd / 2)",
+        "/ becomes *",
+        _CIRCLE,
+        equivalent=False,
+    ),
+    Explained(
+        "conditional_mean",
+        "result: Array = gold_mean - gold_sd**2 * _score(log_density, values, radius or gold_sd / 2)",
+        "2 becomes 3",
+        _CIRCLE,
+        equivalent=False,
+        ordinal=1,
     ),
     Explained(
         "panels",

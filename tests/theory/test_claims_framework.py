@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from itertools import product
 
+import mpmath
 import numpy as np
 import pytest
 import sympy
@@ -161,6 +162,33 @@ def test_the_bent_mean_is_integrated_exactly():
         exact = np.trapezoid(bent.mean(u) * (density - base), u)
         assert bent.exponential_tilt(strength)[1] == pytest.approx(float(exact), abs=1e-9)
     assert bent.turning_points() == 2
+
+
+def test_the_tilted_slope_keeps_its_digits_where_the_mean_ends_level():
+    bent = BentMean(3.0, (-2.0, -0.5, 1.1, 3.9), (-4.0, 4.0, -4.0, 1.0))
+    assert bent.directions().tolist() == [1, -1, 1, -1]
+    for strength in (-20.0, 0.4, 12.0, 30.0):
+        with mpmath.workdps(500):
+            exact = bent.slope + sum(
+                bend * mpmath.ncdf(mpmath.mpf(strength) - knot)
+                for knot, bend in zip(bent.knots, bent.bends, strict=True)
+            )
+        assert float(bent.tilted_slope(strength) / exact) == pytest.approx(1.0, rel=1e-11)
+
+
+def test_a_turn_of_gold_far_out_is_seen():
+    # A tenth of rise outweighs a steep fall beyond it only 18 SD below; both slopes are below 1e-60 there.
+    far = BentMean(0.0, (-2.0, -1.9, -1.8, -1.7), (1.0, -4.0, -4.0, -4.0))
+    assert find(("K10",))[0].property.slack(far) == 0.0  # type: ignore[union-attr]
+    slope = far.tilted_slope(np.array([-19.0, -17.0]))
+    assert slope[0] > 0 > slope[1]
+    assert np.abs(slope).max() < 1e-40
+
+
+def test_a_table_takes_one_more_output():
+    more = TABLE.with_output(0.25, 5.0, -7.0)
+    np.testing.assert_allclose(more.probability, [0.15, 0.375, 0.225, 0.25])
+    assert (more.proxy[-1], more.gold[-1], more.gold[:-1]) == (5.0, -7.0, TABLE.gold)
 
 
 def test_independent_noise_has_the_ties_of_its_sums():

@@ -24,27 +24,31 @@ __all__ = ["CLAIMS"]
 
 Array = NDArray[np.float64]
 NORMAL = stats.norm()
-LOWEST, HIGHEST = -6.0, 10.0
-ROUNDING = 1e-12
+# A piece of m a tenth wide can hold off steeper ones beyond it until 16 SD out; at 36 SD a tail is still a number.
+STRENGTHS = np.linspace(-30.0, 32.0, 1241)
+
+
+def _directions(world: BentMean) -> Array:
+    """1 where gold rises along the tilt and -1 where it falls, from far below to far above the base policy."""
+    slope = world.tilted_slope(STRENGTHS)
+    signs: Array = np.sign(slope[slope != 0])
+    return signs
 
 
 def _turns(world: BentMean) -> int:
-    """How often gold is seen to turn along the tilt, from far below to far above the base policy."""
-    slope = world.tilted_slope(np.linspace(LOWEST, HIGHEST, 641))
-    signs = np.sign(slope[np.abs(slope) > ROUNDING])
-    return int(np.count_nonzero(np.diff(signs)))
+    """How often gold turns along the tilt."""
+    return int(np.count_nonzero(np.diff(_directions(world))))
 
 
 def _threshold_slack(world: BentMean) -> float:
-    """The tilt turns gold at most as often as m turns; a single turn of m becomes exactly one turn of gold.
+    """The tilt turns gold at most as often as m turns, and gold sets out and ends in m's own directions.
 
-    That one turn may lie beyond the ends, or where m ends level and gold's slope is below rounding.
+    Together: a single turn of m becomes exactly one turn of gold.
     """
-    turning, seen = world.turning_points(), _turns(world)
-    ends = world.tilted_slope(np.array([LOWEST, HIGHEST]))
-    if turning == 1 and seen == 0:
-        return -1.0 if np.all(np.abs(ends) > ROUNDING) and ends[0] * ends[1] < 0 else 0.0
-    return float(turning - seen)
+    m, gold = world.directions(), _directions(world)
+    if not (np.array_equal(m[:1], gold[:1]) and np.array_equal(m[-1:], gold[-1:])):
+        return -1.0
+    return float(world.turning_points() - _turns(world))
 
 
 def _threshold_check() -> Iterator[Comparison]:
@@ -92,6 +96,23 @@ def _features_gold(strength: float) -> tuple[float, float]:
     mass = tilted.sum()
     tilted /= mass
     return float(np.sum((tilted - base) * gold)), float(strength * np.sum(tilted * proxy) - np.log(mass))
+
+
+def _quadratic_slack(numbers: tuple[int, ...]) -> float:
+    """The implied law against gold and KL of the tilt, by weighting quadrature nodes over three features one by one."""
+    w, v, diagonal = np.array(numbers, dtype=float).reshape(3, 3)
+    w, q = w / np.linalg.norm(w), np.diag(diagonal) / 10 + 0.1
+    node, weight = np.polynomial.hermite_e.hermegauss(24)
+    phi = np.stack(np.meshgrid(node, node, node, indexing="ij"), axis=-1).reshape(-1, 3)
+    base = np.prod(np.stack(np.meshgrid(weight, weight, weight, indexing="ij"), axis=-1), axis=-1).ravel()
+    base /= base.sum()
+    ratio = np.exp(phi @ w)
+    mass = float(base @ ratio)
+    gold = phi @ v - np.einsum("ki,ij,kj->k", phi, q, phi)
+    gain = float((base * (ratio / mass - 1)) @ gold)
+    kl = float((base * ratio / mass) @ (phi @ w)) - np.log(mass)
+    name, coefficients = mech.QuadraticGold.from_features(w, v, q).implied_law()
+    return 1e-8 - abs(float(LAWS[name].gold(np.sqrt(kl), *coefficients)) - gain)
 
 
 def _quadratic_check() -> Iterator[Comparison]:
@@ -165,6 +186,24 @@ def _break_point_check() -> Iterator[Comparison]:
         for u in (-1.0, 3.0, 9.5):
             name = f"{type(mechanism).__name__} at u = {u:g}"
             yield equal(name, mechanism(u), _integrated(mechanism, density, u), 1e-9)
+
+
+def _break_point_slack(numbers: tuple[int, ...]) -> float:
+    """Every density of break-points, anywhere, against adaptive quadrature of it below, inside and above its range."""
+    slope, loss, gamma = numbers[0], numbers[1] / 2, numbers[2] / 2
+    low, high = numbers[6] / 10, numbers[6] / 10 + numbers[7]
+    total = (high**gamma - low**gamma) / gamma
+    cases = (
+        (mech.UniformBreakPoints(slope, loss, low, high), lambda t: 1 / (high - low)),
+        (mech.LogUniformBreakPoints(slope, loss, low, high), lambda t: 1 / (t * np.log(high / low))),
+        (mech.PowerBreakPoints(slope, loss, low, high, gamma=gamma), lambda t: t ** (gamma - 1) / total),
+    )
+    inside = low + numbers[8] / 10 * (high - low)
+    return 1e-8 - max(
+        abs(float(mechanism(u)) - _integrated(mechanism, density, u)) / max(1.0, abs(float(mechanism(u))))
+        for mechanism, density in cases
+        for u in (low - numbers[8], inside, high + 1)
+    )
 
 
 def _tilt_fit(mechanism: Any, law: str, d: Array) -> tuple[Array, float]:
@@ -262,7 +301,7 @@ CLAIMS = (
         statement=r"g = v \cdot \phi - \phi^\top Q \phi,\ u = w \cdot \phi: \quad"
         r" R(d) = d\,(\sqrt 2\, v \cdot w - 2\, w^\top Q w\, d)",
         assumptions="normal features, |w| = 1, full Gaussian tilt", source="derived",
-        proof=_quadratic_proof, check=_quadratic_check,
+        proof=_quadratic_proof, check=_quadratic_check, property=Property("submodules", _quadratic_slack),
     ),
     Claim(
         id="K30", title="The beta d^2 term is exactly a gold penalty beta h(F)", verdict="true",
@@ -277,7 +316,7 @@ CLAIMS = (
         r" \tau^{g-1}: d (a - b d^g)",
         assumptions="Gaussian proxy, inside the range of the break-points, approximately (R^2 > .999 here)",
         source="derived",
-        check=_break_point_forms,
+        check=_break_point_forms, property=Property("submodules", _break_point_slack),
     ),
     Claim(
         id="K32", title="The range of d, not best-of-n against RL, sets which form fits best", verdict="true",

@@ -78,6 +78,11 @@ class FiniteTable:
         upto: Array = np.cumsum(mass)
         return level, mass, upto / upto[-1]
 
+    def with_output(self, probability: float, proxy: float, gold: float) -> FiniteTable:
+        """The table with one more output, whose probability the others give up in proportion."""
+        kept = tuple((1 - probability) * p for p in self.probability)
+        return FiniteTable((*kept, probability), (*self.proxy, proxy), (*self.gold, gold))
+
     def policy(self, probability: ArrayLike, method: str = "policy", pressure: float = float("nan")) -> Policy:
         """The policy that emits output i with the given probability (normalised here)."""
         p, proxy, gold = self._columns
@@ -192,18 +197,27 @@ class BentMean:
         bent: Array = np.maximum(0.0, x[..., None] - np.asarray(self.knots)) @ np.asarray(self.bends)
         return self.slope * x + bent
 
+    def directions(self) -> Array:
+        """1 where m rises and -1 where it falls, piece by piece from the left; level pieces are left out."""
+        slopes = np.cumsum((self.slope, *(bend for _, bend in sorted(zip(self.knots, self.bends, strict=True)))))
+        signs: Array = np.sign(slopes[np.abs(slopes) > 1e-12])
+        return signs
+
     def turning_points(self) -> int:
         """How often m changes between rising and falling."""
-        slopes = np.cumsum((self.slope, *(bend for _, bend in sorted(zip(self.knots, self.bends, strict=True)))))
-        signs = np.sign(slopes[np.abs(slopes) > 1e-12])
-        return int(np.count_nonzero(np.diff(signs)))
+        return int(np.count_nonzero(np.diff(self.directions())))
 
     def tilted_slope(self, strength: ArrayLike) -> Array:
-        """Derivative in the strength of gold under the tilt: ``slope + SUM bend_j Phi(strength - knot_j)``, exactly."""
-        from scipy.stats import norm
+        """Derivative in the strength of gold under the tilt: ``slope + SUM bend_j Phi(strength - knot_j)``, exactly.
+
+        Taken as the slope of m at ``strength`` plus the smaller tail at each knot: where m ends level, nothing cancels.
+        """
+        from scipy.special import ndtr
 
         above = np.asarray(strength, dtype=float)[..., None] - np.asarray(self.knots)
-        slope: Array = self.slope + norm.cdf(above) @ np.asarray(self.bends)
+        passed, tail = above > 0, ndtr(-np.abs(above))
+        slope: Array = self.slope + passed @ np.asarray(self.bends)
+        slope = slope + np.where(passed, -tail, tail) @ np.asarray(self.bends)
         return slope
 
     def exponential_tilt(self, strength: float) -> tuple[float, float]:

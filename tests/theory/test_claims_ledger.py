@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import math
+import pkgutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -32,8 +35,20 @@ def test_every_property_names_a_strategy_that_ships():
 @pytest.mark.parametrize("identity", IDS)
 def test_entry(identity):
     (entry,) = find((identity,))
+    slacks = []
+    if entry.property is not None:
+        slack = entry.property.slack
+
+        def counted(world):
+            slacks.append(slack(world))
+            return slacks[-1]
+
+        entry = replace(entry, property=replace(entry.property, slack=counted))
     evidence = evaluate(entry, searcher(200))
     assert evidence.ok, evidence.failures
+    # A property whose premise hardly any world meets is searched in vain.
+    outside = sum(slack == math.inf for slack in slacks)
+    assert outside <= 0.1 * len(slacks), f"{outside} of {len(slacks)} worlds do not meet the premise"
 
 
 # Formula, its planted error, and the entry that must notice.
@@ -78,3 +93,67 @@ def test_a_planted_error_in_the_fit_is_noticed(monkeypatch):
 
     monkeypatch.setattr(family, "fit_law", negated)
     assert not evaluate(find(("K28",))[0]).ok
+
+
+def _turns_never(true):
+    return lambda self, strength: np.ones(np.shape(strength))
+
+
+def _turns_back(true):
+    return lambda self, strength: np.where(strength > 5, -1, 1) * true(self, strength)
+
+
+def _turns_away_and_back(true):
+    return lambda self, strength: np.where((strength > 5) & (strength < 7), -1, 1) * true(self, strength)
+
+
+def _policy_with(**factors):
+    """Plants policies whose named figures are off by a factor."""
+
+    def plant(true):
+        def broken(*arguments):
+            policy = true(*arguments)
+            return replace(policy, **{name: factor * getattr(policy, name) for name, factor in factors.items()})
+
+        return broken
+
+    return plant
+
+
+# What the property's worlds are drawn for, its planted error, and the entry whose search must notice.
+UNTRUE = [
+    ("claims.efficiency_claims:special.log_ndtr", lambda true: lambda u: 1.01 * true(u), "K07"),
+    ("best_of_n:best_of_n", _policy_with(proxy=1.001), "K07"),
+    ("claims.worlds:BentMean.tilted_slope", _turns_never, "K10"),
+    ("claims.worlds:BentMean.tilted_slope", _turns_back, "K10"),
+    ("claims.worlds:BentMean.tilted_slope", _turns_away_and_back, "K10"),
+    ("claims.worlds:BentMean.tilted_slope", lambda true: lambda self, strength: -true(self, strength), "K10"),
+    ("conditional_mean:given_normal_noise", lambda true: lambda s, **k: true(s, **k) + 1e-3, "K11"),
+    ("conditional_mean:tweedie_dual", lambda true: lambda f, s, **k: 1.001 * true(f, s, **k), "K16"),
+    ("claims.regressional_claims:_dependence", lambda true: lambda p, error, gold: 0.0, "K18"),
+    ("regressional:far_limit", lambda true: lambda x, z: 1.001 * true(x, z), "K19"),
+    ("claims.heavy_tail_claims:stats.t", lambda true: lambda degrees: true(50), "K23"),
+    ("claims.heavy_tail_claims:_upper_normal", lambda true: lambda c: (*true(c)[:2], 1.01 * true(c)[2]), "K25"),
+    ("regressional:reliability", lambda true: lambda x, z: true(z, x), "K26"),
+    ("mechanisms:QuadraticGold.implied_law", lambda true: lambda self: ("bon", (1.4 * self.slope, 0.0)), "K29"),
+    ("mechanisms:PowerBreakPoints.overshoot", lambda true: lambda self, u: 1.001 * true(self, u), "K31"),
+    ("claims.causal_claims:exponential_tilt", _policy_with(gold=1.001), "K36"),
+    ("claims.causal_claims:best_of_n", _policy_with(gold=1.001), "K36"),
+    ("claims.causal_claims:quantilizer", _policy_with(proxy=1.001), "K36"),
+    ("claims.causal_claims:shift_kl", lambda true: lambda m, v, rho: true(m, v, -rho), "K38"),
+    ("claims.policy_gradient_claims:_vanilla", _policy_with(kl=0.9), "K40"),
+    ("claims.law_claims:iterated_peak", _policy_with(d=1.05), "K42"),
+    ("claims.law_claims:composed_slope", lambda true: lambda k, c, errors: true(k, c, errors=errors) ** 2, "K43"),
+    ("claims.ensemble_claims:stats.norm.sf", lambda true: lambda u: 1 - (1 - true(u)) ** 9, "K44"),
+    ("claims.kl_claims:FiniteTable.best_of_n", _policy_with(chi2=0.5), "K45"),
+]
+
+
+@pytest.mark.parametrize(("place", "plant", "identity"), UNTRUE)
+def test_a_planted_error_is_found_by_the_search(monkeypatch, place, plant, identity):
+    home = f"overopt.theory.{place}"
+    owner, _, name = home.replace(":", ".").rpartition(".")
+    true = pkgutil.resolve_name(home)
+    (entry,) = find((identity,))
+    monkeypatch.setattr(pkgutil.resolve_name(owner), name, plant(true))
+    assert not searcher(200)(entry.property).holds

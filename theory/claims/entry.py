@@ -30,7 +30,8 @@ class Property:
     """A statement about every world of a kind, searched for counterexamples.
 
     ``slack(world)`` is a number that is >= 0 (up to ``tolerance``) where the statement holds, or a bool; an
-    ``AssertionError`` counts as a violation.
+    ``AssertionError`` counts as a violation. It is ``inf`` where the world does not meet the statement's premise: such
+    a world tests nothing, so a property makes its worlds meet it.
     """
 
     worlds: Any

@@ -161,6 +161,19 @@ def _heavy_check() -> Iterator[Comparison]:
         yield equal(f"is about 4/s at s = {s:g}", found, 4 / s, 20 / s**2)
 
 
+def _collapse_slack(world: IndependentNoise) -> float:
+    """Finite gold in noise with a t3 part is back at its base value like 4 Var/s, by Bayes' rule on every pair."""
+    p, proxy, gold = (np.asarray(column) for column in (world.table.probability, world.table.proxy, world.table.gold))
+    base, reach = float(p @ gold), float(np.ptp(gold))
+    slacks = []
+    for s in (1e4, 1e6):
+        posterior = p * stats.t(3).pdf(s - proxy)
+        gap = float(posterior @ gold) / float(posterior.sum()) - base
+        # A variance is at most a quarter of the squared range.
+        slacks.append(1.1 * world.slope * reach**2 / s - abs(gap))
+    return min(slacks)
+
+
 def _no_collapse(degrees: float, correlation: float) -> Iterator[Comparison]:
     x, weight = panels(
         np.concatenate([-np.geomspace(4000, 1, 60), np.linspace(-0.9, 0.9, 19), np.geomspace(1, 4000, 60)])
@@ -186,6 +199,22 @@ def _correlation_check() -> Iterator[Comparison]:
     # Corr(X, S) = Corr(m(S), S) sd(m(S))/sd(X): its sign is that of the slope of m.
     mean = Convolution(NORMAL, stats.t(3)).conditional_mean_exact(np.array([4.0, 30.0]))
     yield at_most("t3 noise: m falls from 4 to 30", mean[1] - mean[0], -0.5)
+
+
+def _tail_correlation(t: float) -> float:
+    """``Corr(X, S | S > t)`` for two standard normals, from the variance of a truncated normal."""
+    edge = t / np.sqrt(2.0)
+    hazard = float(np.exp(NORMAL.logpdf(edge) - NORMAL.logsf(edge)))
+    variance = 1 + edge * hazard - hazard**2
+    return float(np.sqrt(variance / (variance + 1)))
+
+
+def _correlation_slack(t: float) -> float:
+    """Gaussian noise: positive, falling, and as a truncated normal has it; t3 noise, from 4 on: negative."""
+    x, far = _gold_nodes()[0], 4 * float(np.exp((t + 3) / 3))
+    near, further = (_beyond(_upper_normal(edge - x), edge)["correlation"] for edge in (t, t + 0.5))
+    student = _beyond(_upper_t3(far - x), far)["correlation"]
+    return min(further, near - further, 1e-6 - abs(near - _tail_correlation(t)), -student)
 
 
 def _heavier_but_positive(scale: float) -> Iterator[Comparison]:
@@ -231,7 +260,7 @@ CLAIMS = (
         id="K23", title="Heavy tails imply collapse", verdict="conditional",
         statement=r"\lim_{s \to \infty} \mathrm{E}[X \mid X + Z = s] = \mathrm{E}[X]",
         assumptions="X and Z independent, and X lighter-tailed than Z", source="folklore",
-        check=_heavy_check,
+        check=_heavy_check, property=Property("independent_noise", _collapse_slack),
         counterexample=Counterexample(
             "a bivariate t (dependent), and independent gold with the noise's own tail: E[X | s] = s/2",
             {"degrees": 3.0, "correlation": 0.0}, _no_collapse,
@@ -244,7 +273,7 @@ CLAIMS = (
         statement=r"\mathrm{Corr}(X, S \mid S > t) \to 0^+ \text{ (Gaussian)}, \quad < 0 \text{ (power tails)}",
         assumptions="X normal, Z independent; negative where m falls, that is for tails heavier than exponential",
         source="El-Mhamdi & Hoang 2410.09638",
-        check=_correlation_check,
+        check=_correlation_check, property=Property("log_pressures", _correlation_slack),
         counterexample=Counterexample(
             "Laplace noise is heavier than Gaussian, and its tail correlation is positive",
             {"scale": 0.7071}, _heavier_but_positive,

@@ -129,6 +129,17 @@ def _iterated_check() -> Iterator[Comparison]:
         yield equal(f"peak of {name} by search", LAWS[name].peak(a, b).gold, values.max(), 1e-7)
 
 
+def _iterated_slack(numbers: tuple[int, ...]) -> float:
+    """The printed form at any d and k, and its coded peak: the height there, and nothing higher beside it."""
+    k, alpha, beta, d = float(numbers[0]), numbers[3] / 4, numbers[1] / 4, numbers[2] / 2
+    gap = float(iterated_gold(LogLaw(), d, k, alpha, beta)) - _printed(d, k, alpha, beta)
+    peak = iterated_peak(LogLaw(), k, alpha, beta)
+    top = _printed(float(peak.d), k, alpha, beta)
+    beside = max(_printed(float(peak.d) * factor, k, alpha, beta) for factor in (0.5, 0.99, 1.01, 2.0))
+    scale = max(1.0, float(peak.gold))
+    return float(min(top - beside, 1e-9 - abs(gap), 1e-9 - abs(float(peak.gold) - top) / scale))
+
+
 def _printed(d: float, k: float, alpha: float, beta: float) -> float:
     return float(d * (alpha - beta * np.log(d) + beta * np.log(k)))
 
@@ -169,6 +180,17 @@ def _shared_check() -> Iterator[Comparison]:
             yield equal(f"gold, error correlation {correlation:g}", coded[1], exact[1])
 
 
+def _shared_slack(numbers: tuple[int, ...]) -> float:
+    """The coded slopes and walk against the sum of the rounds' vectors, at any cosine and correlation."""
+    k, cosine, correlation = numbers[0], numbers[1] / 10, (numbers[2] - 1) / 8
+    alone = _rounds(1, cosine, 0.0)[1]
+    gaps = [np.subtract(random_walk_gold(1.0, k, cosine, correlation), _rounds(k, cosine, correlation))]
+    for errors, shared in (("shared", 1.0), ("independent", 0.0)):
+        d, gold = _rounds(k, cosine, shared)
+        gaps.append(gold / d / alone - composed_slope(k, cosine, errors=errors))
+    return 1e-9 - float(np.abs(np.hstack(gaps)).max())
+
+
 def _independent_errors(k: int, cosine: float) -> Iterator[Comparison]:
     d, gold = _rounds(k, cosine, 0.0)
     ratio = gold / d / _rounds(1, cosine, 0.0)[1]
@@ -201,7 +223,7 @@ CLAIMS = (
         statement=r"k R(d / k) = d\, (\alpha - \beta \log d + \beta \log k), \ d^*_k = k d^*_1,\ R^*_k = k R^*_1",
         assumptions="d additive over the rounds, coefficients fixed",
         source="Gao et al. 2210.10760, sec. 4.3",
-        proof=_iterated_proof, check=_iterated_check,
+        proof=_iterated_proof, check=_iterated_check, property=Property("submodules", _iterated_slack),
         counterexample=Counterexample(
             "rounds along orthogonal directions: their KL adds up, not their d",
             {"alpha": 1.3, "beta": 0.5, "k": 4}, _kl_adds_instead,
@@ -213,7 +235,7 @@ CLAIMS = (
         r" \frac{1}{\sqrt{\cos^2 + \sin^2 / k}} \text{ (independent errors)}",
         assumptions="errors shared between the rounds, or d summed over the rounds",
         source="Gao et al. 2210.10760, sec. 4.3",
-        check=_shared_check,
+        check=_shared_check, property=Property("submodules", _shared_slack),
         counterexample=Counterexample(
             "independent errors average out: after 4 rounds at cos = .6 the slope has grown by 1.39",
             {"k": 4, "cosine": 0.6}, _independent_errors,

@@ -135,10 +135,11 @@ def _efficiency_check() -> Iterator[Comparison]:
 
 
 def _vanilla_slack(world: FiniteTable) -> float:
-    """No path spends less than the tilt for its proxy gain."""
+    """No path spends less than the tilt for its proxy gain; a table with a level proxy gets an output above it."""
+    if len(set(world.proxy)) == 1:
+        gap, share = 1 + abs(world.gold[0]), 1 / (2 + abs(world.proxy[0]))
+        world = world.with_output(share, world.proxy[0] + gap, 0.0)
     spread = max(world.proxy) - world.base().proxy
-    if spread < 1e-6:
-        return np.inf
     return _vanilla(world, spread / 2).kl - _tilt_with_gain(world, spread / 2).kl
 
 

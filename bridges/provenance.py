@@ -14,9 +14,12 @@ __all__ = ["commit", "provenance"]
 
 PACKAGES = ("overopt", "numpy", "scipy", "pyarrow", "torch", "transformers", "trl", "tokenizers", "safetensors")
 
+CODE = (":/", ":(top,exclude)reports/docs", ":(top,exclude)reports/gallery", ":(top,exclude)*.md")
+"""Not the stored results: a study that writes them must not call its own commit changed."""
+
 
 def commit() -> str:
-    """The commit of the source this package was installed from, ``+dirty`` where its tree has changes, or "unknown"."""
+    """The commit of the source this package was installed from, ``+dirty`` where its code has changes, or "unknown"."""
     for folder in (Path(__file__).resolve().parent, _installed_from()):
         if folder is None:
             continue
@@ -24,7 +27,7 @@ def commit() -> str:
             head = _git(folder, "rev-parse", "HEAD")
             if "bridges/provenance.py" not in _git(folder, "ls-files", "--full-name", ":/bridges/provenance.py"):
                 continue  # some other repository around the installed package
-            dirty = "+dirty" if _git(folder, "status", "--porcelain", "--untracked-files=no") else ""
+            dirty = "+dirty" if _git(folder, "status", "--porcelain", "--untracked-files=no", "--", *CODE) else ""
         except (OSError, subprocess.CalledProcessError):
             continue
         return head + dirty

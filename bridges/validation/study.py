@@ -153,7 +153,7 @@ def run_cell(
 
     Repetition i draws from a generator seeded with (seed, cell, i), so the tally does not depend on the number of
     processes or on interruptions. With ``out``, the tally is stored there after every chunk and a stored one of the
-    same commit and seed is continued.
+    same commit and seed is continued, unless that commit's code had changes.
 
     Raises
     ------
@@ -166,8 +166,9 @@ def run_cell(
     tally = Tally(commit())
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists() and (stored := Tally.read(path)).commit == tally.commit and stored.banks <= banks:
-            tally = stored
+        if path.exists() and (stored := Tally.read(path)).banks <= banks:
+            same = stored.commit == tally.commit and "+dirty" not in stored.commit and stored.commit != "unknown"
+            tally = stored if same else tally
     yield tally
     if tally.banks >= banks:
         return

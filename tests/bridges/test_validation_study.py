@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
+from overopt.bridges.validation import study
 from overopt.bridges.validation.bank_truth import bank_truth
 from overopt.bridges.validation.policy_truth import PolicyTruth
 from overopt.bridges.validation.policy_worlds import POLICY_WORLDS
@@ -85,7 +86,10 @@ def test_true_coefficients_invert_the_law() -> None:
     assert true_coefficients((2, 8, 64), d * (0.7 - 0.2 * d)) == pytest.approx((0.7, 0.2), abs=1e-10)
 
 
-def test_an_interrupted_study_ends_where_an_uninterrupted_one_does(tmp_path: Path) -> None:
+def test_an_interrupted_study_ends_where_an_uninterrupted_one_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study, "commit", lambda: "c" * 40)
     cell = Cell("gaussian 8 x 16", partial(BankTrial.prepare, "gaussian", 8, 16, (2, 4, 8), 100_000))
     *_, whole = run_cell("s", cell, 30, out=tmp_path / "whole")
     *_, _ = run_cell("s", cell, 20, out=tmp_path / "parts")
@@ -96,6 +100,16 @@ def test_an_interrupted_study_ends_where_an_uninterrupted_one_does(tmp_path: Pat
     assert stored.read_bytes() == next((tmp_path / "whole").rglob("*.json")).read_bytes()
     again = list(run_cell("s", cell, 30, out=tmp_path / "parts"))
     assert len(again) == 1
+
+
+@pytest.mark.parametrize("commit", ["c" * 40 + "+dirty", "unknown"])
+def test_code_without_a_commit_of_its_own_continues_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, commit: str
+) -> None:
+    cell = Cell("gaussian 8 x 16", partial(BankTrial.prepare, "gaussian", 8, 16, (2, 4, 8), 100_000))
+    monkeypatch.setattr(study, "commit", lambda: commit)
+    *_, _ = run_cell("s", cell, 20, out=tmp_path)
+    assert next(run_cell("s", cell, 30, out=tmp_path)).banks == 0
 
 
 def test_study_cells_have_names_of_their_own_and_wrong_settings_are_named() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -13,6 +13,7 @@ from scipy.special import ndtri
 from overopt.bridges.lm.ppo import Scorer
 from overopt.bridges.lm.recipe import EnsembleProxy, PlantedProxy
 from overopt.bridges.lm.sampler import TokenIds
+from overopt.theory.errors import InputError
 
 __all__ = ["EnsembleReward", "PlantedReward", "PlantedUnits", "hashed_normal"]
 
@@ -31,24 +32,42 @@ class PlantedUnits:
     token_share: float
 
     WANTED_SHARE = 0.02
+    NEAR = 5.0
 
     @classmethod
-    def of(cls, completions: Sequence[TokenIds], gold_margin: NDArray[np.float64], special: int) -> PlantedUnits:
+    def of(
+        cls, completions: Sequence[TokenIds], gold_margin: NDArray[np.float64], special: Collection[int]
+    ) -> PlantedUnits:
         """Units from base completions, two per prompt, with the gold difference of each two.
 
-        ``special`` is the number of the lowest token ids that are no text. The rewarded token is the one whose share
-        of completions is nearest to ``WANTED_SHARE``: often enough
-        that 128 completions of an update hold a few (44 updates never found one of .3%), too rare to matter before.
+        ``special`` are the token ids that are no text. The rewarded token is the one whose share of completions is
+        nearest to ``WANTED_SHARE``: often enough that 128 completions of an update hold a few (44 updates never found
+        one of .3%), too rare to matter before. Its share is 0 where no completion holds a token of text.
         """
         lengths = np.array([len(row) for row in completions], dtype=np.float64)
         present = np.concatenate([np.unique(np.asarray(row, dtype=np.int64)) for row in completions])
         share = np.bincount(present) / len(completions)
-        distance = np.abs(share - cls.WANTED_SHARE)
-        distance[:special] = np.inf
+        share[[token for token in special if token < len(share)]] = 0.0
+        distance = np.where(share > 0, np.abs(share - cls.WANTED_SHARE), np.inf)
         token = int(distance.argmin())
         # The difference of two independent draws of one prompt has twice the variance of one.
         gold_sd = float(np.sqrt(np.mean(np.square(gold_margin)) / 2))
         return cls(gold_sd, float(lengths.std()), token, float(share[token]))
+
+    def check_token(self) -> None:
+        """Make sure that a bonus for the token can be found, and does not matter before.
+
+        Raises
+        ------
+        InputError
+            If its share is not ``WANTED_SHARE`` up to a factor of ``NEAR``.
+        """
+        least, most = self.WANTED_SHARE / self.NEAR, self.WANTED_SHARE * self.NEAR
+        if not least <= self.token_share <= most:
+            raise InputError(
+                f"a planted exploit needs a token that {least:.1%} to {most:.0%} of the base policy's completions "
+                f"contain, the nearest is in {self.token_share:.1%}."
+            )
 
 
 def hashed_normal(prompts: Sequence[TokenIds], completions: Sequence[TokenIds]) -> NDArray[np.float64]:

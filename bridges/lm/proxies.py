@@ -45,9 +45,12 @@ def make_proxy(
         case Proxy():
             parameters = _train(rng, source, recipe, proxy, pairs, folder, run)
         case PlantedProxy():
-            tokenizer = load_base(source).tokenizer
-            completions = [*pairs.chosen, *pairs.rejected]
-            units = PlantedUnits.of(completions, pairs.gold_margin, special=max(tokenizer.all_special_ids) + 1)
+            policy = load_base(source)
+            # Ends of turns are among the added tokens, and not always among the special ones.
+            special = {policy.eos, *policy.tokenizer.all_special_ids, *policy.tokenizer.added_tokens_decoder}
+            units = PlantedUnits.of([*pairs.chosen, *pairs.rejected], pairs.gold_margin, special)
+            if proxy.fault == "exploit":
+                units.check_token()
             write_json(folder / "planted.json", asdict(units))
             parameters = 0
         case EnsembleProxy():

@@ -9,6 +9,7 @@ pytest.importorskip("torch", reason="the lm extra is not installed")
 from overopt.bridges.lm.planted import EnsembleReward, PlantedReward, PlantedUnits, hashed_normal
 from overopt.bridges.lm.recipe import EnsembleProxy, PlantedProxy
 from overopt.bridges.lm.reward_model import LabelledPairs
+from overopt.theory.errors import InputError
 
 pytestmark = pytest.mark.lm
 
@@ -48,7 +49,7 @@ def test_units_are_those_of_the_base_completions():
     rng = np.random.default_rng(1)
     score = rng.normal(0, 1.5, size=(4000, 2))
     completions = [[10, 11]] * 7840 + [[9, 10, 11, 12]] * 160
-    units = PlantedUnits.of(completions, np.abs(score[:, 0] - score[:, 1]), special=3)
+    units = PlantedUnits.of(completions, np.abs(score[:, 0] - score[:, 1]), special={0, 1, 2})
     assert units.token in (9, 12)
     assert units.token_share == pytest.approx(0.02)
     # The mean square of 4,000 normal differences has relative standard error sqrt(2 / 4000).
@@ -57,8 +58,24 @@ def test_units_are_those_of_the_base_completions():
 
 
 def test_a_special_token_is_never_paid_for():
-    completions = [[1, 10]] * 3 + [[10, 11]] * 997
-    assert PlantedUnits.of(completions, np.ones(500), special=3).token != 1
+    completions = [[1, 10]] * 20 + [[9, 10]] * 40 + [[10, 11]] * 940
+    assert PlantedUnits.of(completions, np.ones(500), special={0, 1, 2}).token == 9
+    assert PlantedUnits.of(completions, np.ones(500), special={0, 2}).token == 1
+
+
+def test_special_tokens_may_have_the_highest_ids():
+    completions = [[7, 10, 99]] * 20 + [[10, 11]] * 980
+    units = PlantedUnits.of(completions, np.ones(500), special={99, 100, 50_256})
+    assert (units.token, units.token_share) == (7, 0.02)
+    units.check_token()
+
+
+@pytest.mark.parametrize("completions", [[[10, 11]] * 1000, [[99]] * 20 + [[10]] * 980, [[99]] * 1000])
+def test_a_bonus_that_no_rare_token_can_earn_is_one_line(completions):
+    with pytest.raises(
+        InputError, match=r"needs a token that 0\.4% to 10% of .* contain, the nearest is in [0-9.]+%\.$"
+    ):
+        PlantedUnits.of(completions, np.ones(500), special={99}).check_token()
 
 
 @pytest.mark.parametrize("combine", ["mean", "min", "uncertainty"])

@@ -314,22 +314,32 @@ def _ppo(
     return ppo(seed, policy.model, base.model, prompts, reward, config, eos=base.eos, pad=base.pad, on_step=on_step)
 
 
-def _without_base(train: Callable[..., Metrics | None]) -> Train:
+def _without_metrics(train: Callable[..., None]) -> Train:
+    """An algorithm of another package, which says nothing of its updates."""
+
+    def trained(*arguments: Any) -> Metrics:
+        train(*arguments)
+        return []
+
+    return trained
+
+
+def _without_base(train: Callable[..., Metrics]) -> Train:
     """An algorithm that needs no initial policy beside the one that it trains."""
 
     def trained(
         seed: int, policy: Policy, base: Policy, prompts: Sequence[TokenIds], reward: Scorer, config: Any,
         on_step: OnStep,
     ) -> Metrics:  # fmt: skip
-        return train(seed, policy, prompts, reward, config, on_step) or []
+        return train(seed, policy, prompts, reward, config, on_step)
 
     return trained
 
 
 TRAINED: dict[str, tuple[Any, Train]] = {
     "ppo": (PPOConfig, _ppo),
-    "rloo": (PPOConfig, _without_base(train_with_rloo)),
-    "grpo": (PPOConfig, _without_base(train_with_grpo)),
+    "rloo": (PPOConfig, _without_metrics(train_with_rloo)),
+    "grpo": (PPOConfig, _without_metrics(train_with_grpo)),
     "expert-iteration": (ExpertIterationConfig, _without_base(train_with_expert_iteration)),
     "dpo": (DPOConfig, _without_base(train_with_dpo)),
     "reward-conditioned": (RewardConditionedConfig, _without_base(train_reward_conditioned)),

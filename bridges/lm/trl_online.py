@@ -3,11 +3,17 @@
 RLOO is the cross-check of our PPO. GRPO is that of Shao et al. 2024, equation 3, without its KL term: the advantage of
 a completion is its reward, centred and divided by the standard deviation within its prompt's group, and each
 completion's clipped surrogate is averaged over its own tokens.
+
+Of PPO's numbers, ``kl_coefficient`` means the same in both: the reward is less ``log pi - log pi0`` of the completion
+times it. RLOO's own ``beta`` is that very number; GRPO's is another one, of a term of its loss, and stays off. ``clip``
+bounds a token's ratio in GRPO and the completion's in RLOO; 0 turns it off. ``warmup_steps`` and what belongs to the
+value head (``value_learning_rate``, ``value_coefficient``, ``gae_lambda``) are not used: the rate is constant.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import tempfile
 import warnings
@@ -15,6 +21,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from overopt.bridges.lm.completions import sequence_kl
 from overopt.bridges.lm.policy import Policy
 from overopt.bridges.lm.ppo import PPOConfig, Scorer
 from overopt.bridges.lm.sampler import TokenIds
@@ -26,25 +36,28 @@ __all__ = ["train_with_grpo", "train_with_rloo"]
 def train_with_rloo(
     seed: int,
     policy: Policy,
+    base: Policy,
     prompts: Sequence[TokenIds],
     reward: Scorer,
     config: PPOConfig,
     on_step: Callable[[int, Any], None],
 ) -> None:
-    """Train ``policy.model`` in place with TRL's RLOOTrainer (Ahmadian et al. 2024), no KL penalty.
+    """Train ``policy.model`` in place with TRL's RLOOTrainer (Ahmadian et al. 2024), ``base`` its initial policy.
 
-    Batch, learning rate, clip range, temperature and completion length are PPO's; each batch is read ``epochs`` times
-    in ``minibatches`` parts. ``on_step`` is called with (generated batches so far, model), 0 first, as PPO does.
+    Batch, learning rate, KL penalty, clip range, temperature and completion length are PPO's; each batch is read
+    ``epochs`` times in ``minibatches`` parts. ``on_step`` is called with (generated batches so far, model), 0 first, as
+    PPO does.
     """
     from trl import RLOOConfig, RLOOTrainer
 
     settings = partial(RLOOConfig, normalize_advantages=True)
-    _train(RLOOTrainer, settings, seed, policy, prompts, reward, config, on_step)
+    _train(RLOOTrainer, settings, seed, policy, base, prompts, reward, config, on_step)
 
 
 def train_with_grpo(
     seed: int,
     policy: Policy,
+    base: Policy,
     prompts: Sequence[TokenIds],
     reward: Scorer,
     config: PPOConfig,
@@ -54,7 +67,7 @@ def train_with_grpo(
     from trl import GRPOConfig, GRPOTrainer
 
     settings = partial(GRPOConfig, loss_type="grpo", scale_rewards="group")
-    _train(GRPOTrainer, settings, seed, policy, prompts, reward, config, on_step)
+    _train(GRPOTrainer, settings, seed, policy, base, prompts, reward, config, on_step)
 
 
 def _train(
@@ -62,6 +75,7 @@ def _train(
     settings_of: Callable[..., Any],
     seed: int,
     policy: Policy,
+    base: Policy,
     prompts: Sequence[TokenIds],
     reward: Scorer,
     config: PPOConfig,
@@ -81,7 +95,11 @@ def _train(
     ids = {text: list(row) for text, row in zip(texts, prompts, strict=True)}
 
     def score(prompts: list[str], completions: list[str], completion_ids: list[list[int]], **_: Any) -> list[float]:
-        return [float(value) for value in reward([ids[text] for text in prompts], completion_ids)]
+        rows = [ids[text] for text in prompts]
+        values = np.asarray(reward(rows, completion_ids), dtype=np.float64)
+        if config.kl_coefficient:
+            values = values - config.kl_coefficient * _logratio(policy, base, rows, completion_ids, config.temperature)
+        return [float(value) for value in values]
 
     class Measure(TrainerCallback):  # type: ignore[misc]
         def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
@@ -103,8 +121,8 @@ def _train(
             max_completion_length=config.max_new_tokens,
             temperature=config.temperature,
             top_k=0,
-            beta=0.0,
-            epsilon=config.clip,
+            beta=0.0,  # a penalty is part of `score`: TRL would read its own base policy from a folder
+            epsilon=config.clip or math.inf,
             learning_rate=config.learning_rate,
             lr_scheduler_type="constant",
             max_grad_norm=config.max_gradient_norm,
@@ -127,3 +145,14 @@ def _train(
         )
         with contextlib.redirect_stdout(nowhere):
             trainer.train()
+
+
+def _logratio(
+    policy: Policy, base: Policy, prompts: Sequence[TokenIds], completions: Sequence[TokenIds], temperature: float
+) -> NDArray[np.float64]:
+    """``log pi - log pi0`` (R,) of whole completions, nats."""
+    training = policy.model.training
+    policy.model.eval()
+    found = sequence_kl(policy.model, base.model, prompts, completions, pad=policy.pad, temperature=temperature)
+    policy.model.train(training)
+    return found.logratio

@@ -149,43 +149,67 @@ def prompt_rows(source: WorldSource, tokenizer: Any, held_out: int) -> tuple[lis
     With the policy's chat template each prompt is a user's turn, up to where the assistant begins.
 
     Embedded: openings of training snippets, and of held-out ones. From a file: the last ``held_out`` lines are held
-    out, the rest train. No held-out prompt is also a training prompt.
+    out, the rest train. No held-out prompt is also a training prompt, or another held-out one: lines that the
+    tokenizer reads alike are one prompt.
 
     Raises
     ------
     InputError
         If the file cannot be read or has too few prompts.
     """
-    training, measured = _prompt_texts(source, held_out)
+    training, measured = _prompts(source, tokenizer, held_out)
+    return [prompt.row for prompt in training], [prompt.row for prompt in measured]
+
+
+@dataclass(frozen=True)
+class _Prompt:
+    """A prompt as it was written, as token ids, and as these are decoded: the name that tables give it."""
+
+    text: str
+    row: list[int]
+    name: str
+
+
+def _prompts(source: WorldSource, tokenizer: Any, held_out: int) -> tuple[list[_Prompt], list[_Prompt]]:
+    """Prompts to train on and to measure on, in the order of their file, the latter of different names."""
     where = source.policy or str(EMBEDDED / "policy")
     chat = scorer_chat(source.chat, tokenizer, f"the policy '{where}'")
 
-    def encode(texts: Sequence[str]) -> list[list[int]]:
+    def encoded(texts: Sequence[str]) -> list[_Prompt]:
+        if not texts:
+            return []
         if chat is not None:
-            return chat.prompts(texts)
-        rows: list[list[int]] = tokenizer(list(texts))["input_ids"]
-        # Some tokenizers end every text with their end token: a prompt must not.
-        return [row[:-1] if row[-1:] == [tokenizer.eos_token_id] else row for row in rows]
+            rows = chat.prompts(texts)
+        else:
+            rows = tokenizer(list(texts))["input_ids"]
+            # Some tokenizers end every text with their end token: a prompt must not.
+            rows = [row[:-1] if row[-1:] == [tokenizer.eos_token_id] else row for row in rows]
+        return list(map(_Prompt, texts, rows, Policy(None, tokenizer, chat).prompt_text(rows)))
 
-    return encode(training), encode(measured)
-
-
-def _prompt_texts(source: WorldSource, held_out: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Different prompts to train on and to measure on, in the order of their file."""
     if source.prompts:
-        texts = tuple(dict.fromkeys(line.strip() for line in _prompt_lines(source) if line.strip()))
-        training, measured = texts[:-held_out], texts[-held_out:]
+        lines = [line.strip() for line in _prompt_lines(source)]
+        different = _of_different_names(encoded([line for line in lines if line]))
+        training, measured = different[:-held_out], different[-held_out:]
     else:
-        measured = prompts_from(load_rated_text("held-out").text)
-        taken = set(measured)
-        training = tuple(t for t in prompts_from(load_rated_text("train").of("movie").text) if t not in taken)
-        measured = measured[:held_out]
+        openings = dict.fromkeys(prompts_from(load_rated_text("held-out").text))
+        measured = _of_different_names(encoded(tuple(openings)))[:held_out]
+        taken = {prompt.name for prompt in measured}
+        others = [text for text in prompts_from(load_rated_text("train").of("movie").text) if text not in openings]
+        # Those that differ by their case alone train twice, as in the kept runs.
+        training = [prompt for prompt in encoded(others) if prompt.name not in taken]
     if len(measured) < held_out or not training:
         raise InputError(
             f"{held_out} held-out prompts and at least 1 training prompt are needed, "
             f"got {len(measured) + len(training)} different ones from '{source.prompts or 'the embedded text'}'."
         )
     return training, measured
+
+
+def _of_different_names(prompts: Sequence[_Prompt]) -> list[_Prompt]:
+    first: dict[str, _Prompt] = {}
+    for prompt in prompts:
+        first.setdefault(prompt.name, prompt)
+    return list(first.values())
 
 
 def _prompt_lines(source: WorldSource) -> list[str]:
@@ -207,17 +231,15 @@ def check_prompt_lengths(source: WorldSource, held_out: int, max_new_tokens: int
     context = getattr(policy.model.config, "max_position_embeddings", None)
     if context is None:
         return
-    texts = [text for part in _prompt_texts(source, held_out) for text in part]
-    rows = [row for part in prompt_rows(source, policy.tokenizer, held_out) for row in part]
-    for text, row in zip(texts, rows, strict=True):
-        if len(row) + max_new_tokens > context:
+    for prompt in (prompt for part in _prompts(source, policy.tokenizer, held_out) for prompt in part):
+        if len(prompt.row) + max_new_tokens > context:
             place = "an embedded prompt"
             if source.prompts:
-                line = 1 + [line.strip() for line in _prompt_lines(source)].index(text)
+                line = 1 + [line.strip() for line in _prompt_lines(source)].index(prompt.text)
                 place = f"line {line} of '{source.prompts}'"
             raise InputError(
                 f"{place} must have <= {context - max_new_tokens} tokens, the policy's context of {context} less "
-                f"{max_new_tokens} new ones, got {len(row)}."
+                f"{max_new_tokens} new ones, got {len(prompt.row)}."
             )
 
 

@@ -1,5 +1,6 @@
 """What a run starts from: prompts that share nothing, models that belong together, gold that reads the prompt."""
 
+import hashlib
 import json
 import shutil
 
@@ -112,3 +113,25 @@ def test_too_few_prompts_are_named(tmp_path):
         prompt_rows(WorldSource(prompts=str(prompts)), load_base(EMBEDDED_SOURCE).tokenizer, 64)
     with pytest.raises(InputError, match="cannot be read"):
         prompt_rows(WorldSource(prompts=str(tmp_path / "absent")), load_base(EMBEDDED_SOURCE).tokenizer, 64)
+
+
+def test_lines_that_the_tokenizer_reads_alike_are_one_prompt(tmp_path):
+    """The embedded tokenizer lower-cases: the tables name prompts by their decoded text, each once."""
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("a film\nHello there friend\nthe plot is\nhello there friend\nA film\nthis one\n")
+    source, policy = WorldSource(prompts=str(prompts)), load_base(EMBEDDED_SOURCE)
+    training, measured = prompt_rows(source, policy.tokenizer, 2)
+    assert policy.prompt_text(training) == [" a film", " hello there friend"]
+    assert policy.prompt_text(measured) == [" the plot is", " this one"]
+    with pytest.raises(InputError, match="got 4 different ones"):
+        prompt_rows(source, policy.tokenizer, 4)
+
+
+def test_embedded_prompts_are_those_of_the_kept_runs():
+    """Their digest, taken before prompts of one name became one: stored results rest on these rows."""
+    policy = load_base(EMBEDDED_SOURCE)
+    digests = [
+        hashlib.sha256(json.dumps(prompt_rows(EMBEDDED_SOURCE, policy.tokenizer, held_out)).encode()).hexdigest()[:16]
+        for held_out in (16, 64)
+    ]
+    assert digests == ["59af10375b296df1", "d1a79aa1e5c2be99"]

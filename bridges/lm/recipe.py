@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
+from itertools import count
 from typing import Any, Literal
 
 from overopt.bridges.lm.ppo import PPOConfig
@@ -195,6 +196,23 @@ class Recipe:
         most = max((proxy.labels for proxy in self.trained), default=0)
         if most > self.comparisons:
             raise InputError(f"`comparisons` must be >= {most}, the labels of a proxy, got {self.comparisons}.")
+        if self.most_seeds is not None and self.seeds > self.most_seeds:
+            raise InputError(
+                f"`seeds` must be <= {self.most_seeds}, the replicates of the proxies that recipe '{self.name}' takes "
+                f"afresh for every seed, got {self.seeds}."
+            )
+
+    @cached_property
+    def most_seeds(self) -> int | None:
+        """The most ``seeds`` for which every optimized proxy has a replicate of its own; None without such a limit."""
+        if not self.fresh_proxy_per_seed:
+            return None
+        names = {proxy.name for proxy in self.trained}
+
+        def replicates(proxy: Proxy) -> int:
+            return next(r for r in count() if replace(proxy, replicate=r).name not in names)
+
+        return min((replicates(proxy) for proxy in self.optimized if isinstance(proxy, Proxy)), default=None)
 
     @cached_property
     def chunks(self) -> tuple[tuple[int, int, int], ...]:

@@ -61,11 +61,11 @@ class RunOptions:
     ppo_steps: int | None = None
     """PPO updates; default: the recipe's."""
     ppo_seeds: int | None = None
-    """PPO runs per proxy; default: the recipe's."""
+    """PPO runs per proxy; default: the recipe's, which is the most where every run has a proxy of its own."""
     learning_rate: float | None = None
     """PPO's learning rate; default: the recipe's, times 128 / width for a policy wider than the embedded one."""
     kl_coefficient: float | None = None
-    """Weight of the KL penalty in PPO's reward, proxy units per nat; default: the recipe's, 0."""
+    """Weight of the KL penalty in the reward of PPO, RLOO and GRPO, proxy units per nat; default: the recipe's, 0."""
     device: Literal["cpu", "cuda"] = "cpu"
     """Where models run."""
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -108,9 +108,8 @@ def _print_recipes() -> None:
 
 
 def _pipeline(options: RunOptions) -> Pipeline:
+    from overopt.bridges.lm.own_models import recipe_and_source
     from overopt.bridges.lm.pipeline import Pipeline
-    from overopt.bridges.lm.proxy_base import with_own_models
-    from overopt.bridges.lm.recipes import recipe_named
     from overopt.bridges.lm.workers import check_device
     from overopt.bridges.lm.world import WorldSource
 
@@ -120,14 +119,11 @@ def _pipeline(options: RunOptions) -> Pipeline:
         raise InputError(f"`--from-scratch` trains the embedded policy, gold and proxy bases; it excludes `{named}`.")
     if options.seed < 0:
         raise InputError(f"`--seed` must be >= 0, got {options.seed}.")
-    recipe = recipe_named(options.recipe)
-    if options.size == "smoke":
-        recipe = recipe.smoke()
     source = WorldSource(
         policy=options.policy, gold=options.gold, prompts=options.prompts,
         device=options.device, dtype=options.dtype, chat=options.chat,
     )  # fmt: skip
-    recipe, source = with_own_models(recipe, source, options.proxy_base)
+    recipe, source = recipe_and_source(options.recipe, source, options.proxy_base, smoke=options.size == "smoke")
     ppo = recipe.ppo
     if options.ppo_steps is not None:
         ppo = replace(ppo, steps=options.ppo_steps)
@@ -139,8 +135,11 @@ def _pipeline(options: RunOptions) -> Pipeline:
     for name in ("learning_rate", "kl_coefficient"):
         if getattr(ppo, name) == float("inf"):
             raise InputError(f"`--{name.replace('_', '-')}` must be finite, got inf.")
-    if not 1 <= seeds <= MOST_SEEDS:
-        raise InputError(f"`--ppo-seeds` must be in 1..{MOST_SEEDS}, got {seeds}.")
+    most = recipe.most_seeds or MOST_SEEDS
+    if not 1 <= seeds <= most:
+        why = "" if recipe.most_seeds is None else f", the replicates of each proxy of '{recipe.name}'"
+        size = " at size smoke" if why and options.size == "smoke" else ""
+        raise InputError(f"`--ppo-seeds` must be in 1..{most}{why}{size}, got {seeds}.")
     if not 0 <= options.workers <= MOST_WORKERS:
         raise InputError(f"`--workers` must be in 0..{MOST_WORKERS}, got {options.workers}.")
     check_device(options.device)

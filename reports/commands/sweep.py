@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -56,8 +57,12 @@ class SweepOptions:
     """Causal language model to optimize, folder or hub name; default: the embedded one."""
     gold: str = ""
     """Gold reward model, folder or hub name; default: the embedded one."""
+    proxy_base: tuple[str, ...] = ()
+    """Models that proxies start from, as in `overopt run`; default: the embedded ones, or `--policy`."""
     prompts: str = ""
     """Text file, one prompt per line; default: openings of movie reviews."""
+    chat: Literal["auto", "on", "off"] = "auto"
+    """Chat templates of policy, gold and proxies: used where there is one, required, or ignored."""
     device: Literal["cpu", "cuda"] = "cpu"
     """Where models run."""
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -124,25 +129,34 @@ def _run(options: SweepOptions) -> SweepResult:
 
 def _plan(options: SweepOptions) -> tuple[dict[str, Any], list[tuple[Cell, AnalysedRun]]]:
     """What decides the sweep, and its runs; every input is read once, before anything is written."""
+    from overopt.bridges.lm.own_models import recipe_and_source
     from overopt.bridges.lm.pipeline import Pipeline
-    from overopt.bridges.lm.recipes import recipe_named
     from overopt.bridges.lm.stages import prepare_process
-    from overopt.bridges.lm.world import WorldSource
+    from overopt.bridges.lm.workers import check_device
+    from overopt.bridges.lm.world import WorldSource, how_it_reads
     from overopt.bridges.sweep.grid import cells, parse_grid, with_settings
     from overopt.bridges.sweep.sweep import AnalysedRun
 
-    recipe = recipe_named(options.recipe)
-    if options.size == "smoke":
-        recipe = recipe.smoke()
+    source = WorldSource(
+        policy=options.policy, gold=options.gold, prompts=options.prompts,
+        device=options.device, dtype=options.dtype, chat=options.chat,
+    )  # fmt: skip
+    recipe, source = recipe_and_source(options.recipe, source, options.proxy_base, smoke=options.size == "smoke")
     grid = parse_grid(recipe, options.grid, aliases={"ppo_seeds": "seeds"})
-    source = WorldSource(options.policy, options.gold, options.prompts, "", options.device, options.dtype)
     prepare_process()
+    # A cluster's GPUs are not this machine's.
+    reader = replace(source, device="cpu") if options.engine == "ray" else source
+    check_device(reader.device)
+    how = how_it_reads(reader)
+    if how:
+        print(how, file=sys.stderr)
+    world = f"{source.description()} {how}".strip()
     experiments = []
     for cell in cells(grid, range(options.seeds)):
         pipeline = Pipeline(with_settings(recipe, cell.settings), source, cell.seed)
         if cell.seed == 0:
-            pipeline.check()
-        experiments.append((cell, AnalysedRun(pipeline, source.description(), tuple(pipeline.limits()))))
+            replace(pipeline, source=reader).check()
+        experiments.append((cell, AnalysedRun(pipeline, world, tuple(pipeline.limits()))))
     config = {
         "recipe": options.recipe, "size": options.size, "grid": grid, "seeds": options.seeds, "source": source.plain(),
     }  # fmt: skip
@@ -151,14 +165,13 @@ def _plan(options: SweepOptions) -> tuple[dict[str, Any], list[tuple[Cell, Analy
 
 def _engine(options: SweepOptions) -> Engine:
     from overopt.bridges.lm.stages import prepare_process
-    from overopt.bridges.lm.workers import check_device, worker_processes
+    from overopt.bridges.lm.workers import worker_processes
 
     if options.engine == "ray":
         from overopt.bridges.sweep.ray_cluster import RayCluster
 
         gpus = (1.0 if options.device == "cuda" else 0.0) if options.gpus_per_task is None else options.gpus_per_task
         return RayCluster(options.workers, gpus_per_task=gpus, prepare=prepare_process, address=options.ray_address)
-    check_device(options.device)
     return worker_processes(options.workers, options.device)
 
 

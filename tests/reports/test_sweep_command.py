@@ -7,6 +7,7 @@ import pytest
 
 from overopt.bridges.run_directory import RunDirectory
 from overopt.reports.cli import main
+from overopt.reports.options import parse_options
 
 
 def refused(capsys, *argv: str) -> str:
@@ -33,8 +34,39 @@ def test_wrong_grids_are_one_line(capsys, tmp_path):
     assert "`--grid ppo.steps` must hold a whole number, got 'many'" in refused(
         capsys, "smoke", *out, "--grid", "ppo-steps=many"
     )
+    too_many = refused(capsys, "data-size", *out, "--grid", "ppo-seeds=1,4")
+    assert "`seeds` must be <= 3, the replicates of the proxies that recipe 'data-size' takes" in too_many
     assert "must name a field once" in refused(capsys, "smoke", *out, "--grid", "ppo-steps=1", "--grid", "ppo.steps=2")
     assert not (tmp_path / "sweep").exists()
+
+
+@pytest.mark.lm
+def test_a_sweep_on_own_models_is_runs_on_own_models(capsys, tmp_path):
+    pytest.importorskip("torch", reason="the lm extra is not installed")
+    from tiny_hub import chatml, write_policy
+
+    from overopt.reports.commands import run, sweep
+
+    model = write_policy(tmp_path / "model", chatml(), layers=4)
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("".join(f"word {k}\n" for k in range(30)))
+    for argv in (["--policy", model, "--chat", "off"], ["--policy", model, "--proxy-base", model], []):
+        words = ["smoke", "--prompts", str(prompts), *argv]
+        options = parse_options(sweep.SweepOptions, words, prog="sweep", description="")
+        [(_, experiment)] = sweep._plan(options)[1]
+        alone = run._pipeline(parse_options(run.RunOptions, words, prog="run", description=""))
+        assert experiment.config() == alone.config()
+        assert dict(experiment.pipeline.source.proxy_bases) == ({"model-2l": model, "model-4l": model} if argv else {})
+        assert ("by its chat template" in experiment.world) == ("--proxy-base" in argv)
+    assert "The policy continues prompts as plain text (chat template: ignored" in capsys.readouterr().err
+
+
+@pytest.mark.lm
+def test_a_device_that_is_not_there_is_one_line(capsys, tmp_path):
+    torch = pytest.importorskip("torch", reason="the lm extra is not installed")
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    assert "no CUDA device found" in refused(capsys, "smoke", "--out", str(tmp_path / "sweep"), "--device", "cuda")
 
 
 @pytest.mark.lm

@@ -10,7 +10,7 @@ from tiny_hub import chatml, write_policy
 
 from overopt.bridges.lm.gpu_recipe import GPU_10MIN
 from overopt.bridges.lm.gpu_world import FROM_NOTHING, GpuWorld, build_gpu_world
-from overopt.bridges.lm.proxy_base import with_own_models
+from overopt.bridges.lm.own_models import with_own_models
 from overopt.bridges.lm.train_backbone_gold import BackboneGold
 from overopt.bridges.lm.world import WorldSource
 

@@ -13,8 +13,8 @@ from tiny_hub import chatml, write_policy
 from overopt.bridges.checkpoints import Checkpoints
 from overopt.bridges.lm.gpu_recipe import GPU_10MIN
 from overopt.bridges.lm.gpu_world import GpuWorld, build_gpu_world
+from overopt.bridges.lm.own_models import with_own_models
 from overopt.bridges.lm.pipeline import Pipeline
-from overopt.bridges.lm.proxy_base import with_own_models
 from overopt.bridges.lm.train_backbone_gold import BackboneGold
 from overopt.bridges.lm.world import WorldSource
 from overopt.bridges.run_directory import RunDirectory

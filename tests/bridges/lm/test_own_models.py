@@ -12,11 +12,13 @@ import torch
 from tiny_hub import chatml, inst, word_pieces, write_encoder, write_gold, write_gpt2, write_policy
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from overopt.bridges.lm.proxy_base import load_proxy, save_proxy, start_proxy, with_own_models
-from overopt.bridges.lm.recipe import ProxySize
+from overopt.bridges.lm.own_models import with_own_models
+from overopt.bridges.lm.proxy_base import load_proxy, save_proxy, start_proxy
+from overopt.bridges.lm.recipe import Optimizer, ProxySize
 from overopt.bridges.lm.recipes import recipe_named
 from overopt.bridges.lm.reward_model import LabelledPairs, RewardModel
 from overopt.bridges.lm.sampler import sample_completions
+from overopt.bridges.lm.stages import optimizer_config
 from overopt.bridges.lm.world import (
     WorldSource,
     check_prompt_lengths,
@@ -167,16 +169,69 @@ def test_one_base_is_cut_to_the_recipes_sizes_and_rates_fall_with_the_width(hub,
     assert {p.size for p in (*changed.trained, *changed.optimized)} <= {size.name for size in changed.sizes}
     assert len(changed.trained) == len(recipe.trained)
     assert dict(source.proxy_bases) == dict.fromkeys((size.name for size in changed.sizes), deep)
-    config = json.loads((tmp_path / "deep" / "config.json").read_text())
-    config["hidden_size"] = 1280
-    (tmp_path / "deep" / "config.json").write_text(json.dumps(config))
-    wide, _ = with_own_models(recipe, WorldSource(policy=deep), ())
+    wide, _ = with_own_models(recipe, WorldSource(policy=widened(tmp_path / "deep", 1280)), ())
     assert wide.ppo.learning_rate == pytest.approx(recipe.ppo.learning_rate / 10)
+    assert wide.ppo.value_learning_rate == pytest.approx(recipe.ppo.value_learning_rate / 10)
+    # 41k, 252k and 1.4m are 10, 48 and 128 wide.
+    rates = [size.training.learning_rate for size in wide.sizes]
+    assert rates == pytest.approx([3e-3 * 10 / 1280, 1e-3 * 48 / 1280, 3e-4 * 128 / 1280])
     assert with_own_models(recipe, WorldSource(), ()) == (recipe, WorldSource())
     with pytest.raises(InputError, match=r"must name 1 model or 3, one per proxy size, got 2\."):
         with_own_models(recipe, WorldSource(), ["a", "b"])
     with pytest.raises(InputError, match="has too few layers to be cut to 3 sizes"):
         with_own_models(recipe, WorldSource(), [hub["policy"]])
+
+
+def widened(folder, width):
+    """A folder that says that its model is ``width`` wide."""
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "hidden_size": width}))
+    return str(folder)
+
+
+def test_what_is_compared_trains_at_one_rate_whatever_the_width(hub, tmp_path):
+    """A recipe's treatments differ by what it says, with own models as with the embedded ones: in no rate."""
+    write_policy(tmp_path / "wide", chatml(), layers=8)
+    source = WorldSource(policy=widened(tmp_path / "wide", 576))
+    for name in ("data-size", "regularised-rm"):
+        recipe, _ = with_own_models(recipe_named(name), source, ())
+        sizes = {size.name: size.training for size in recipe.sizes}
+        own = [p for p in (*recipe.trained, *recipe.optimized) if p.training is not None]
+        assert own
+        for proxy in own:
+            assert proxy.training.learning_rate == pytest.approx(sizes[proxy.size].learning_rate)
+            assert proxy.training != sizes[proxy.size], "what sets it apart stays"
+        assert {proxy.name for proxy in recipe.optimized} <= {proxy.name for proxy in recipe.trained}
+
+
+def test_every_optimizer_trains_the_wide_policy_at_a_lower_rate(hub, tmp_path):
+    write_policy(tmp_path / "wide", chatml(), layers=8)
+    source = WorldSource(policy=widened(tmp_path / "wide", 576))
+    before = recipe_named("methods")
+    after, _ = with_own_models(before, source, ())
+    trained = 0
+    for old, new in zip(before.optimizers, after.optimizers, strict=True):
+        first, second = optimizer_config(before, old), optimizer_config(after, new)
+        for name in ("learning_rate", "value_learning_rate"):
+            if hasattr(first, name):
+                assert getattr(second, name) == pytest.approx(getattr(first, name) * 128 / 576)
+                trained += name == "learning_rate"
+    assert trained == 6
+    given = replace(before, optimizers=(Optimizer("fast", "ppo", (("learning_rate", 1e-3),)),))
+    config = optimizer_config(after, with_own_models(given, source, ())[0].optimizers[0])
+    assert config.learning_rate == pytest.approx(1e-3 * 128 / 576), "the recipe's own change, once"
+    planted, _ = with_own_models(recipe_named("planted"), source, ())
+    assert planted.ppo.learning_rate == pytest.approx(3e-4 * 128 / 576)
+
+
+def test_a_recipe_made_for_its_own_policy_keeps_its_rates(hub, tmp_path):
+    write_policy(tmp_path / "wide", chatml(), layers=8)
+    wide = widened(tmp_path / "wide", 576)
+    recipe = recipe_named("gpu-10min")
+    assert with_own_models(recipe, WorldSource(policy=wide), ()) == (recipe, WorldSource(policy=wide))
+    changed, _ = with_own_models(recipe, WorldSource(policy=wide), [wide])
+    assert changed.ppo == recipe.ppo
+    assert {size.training for size in changed.sizes} == {size.training for size in recipe.sizes}
 
 
 def test_bfloat16_computes_in_bfloat16_and_keeps_weights_and_probabilities_in_float32(hub):

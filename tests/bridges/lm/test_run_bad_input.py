@@ -21,10 +21,10 @@ def policy(tmp_path_factory):
     return write_policy(tmp_path_factory.mktemp("hub") / "policy", chatml(), layers=4)
 
 
-def refused(argv, capsys, tmp_path):
+def refused(argv, capsys, tmp_path, recipe="smoke"):
     """The one line that ``overopt run`` says; nothing may have been written."""
     out = tmp_path / "run"
-    assert main(["run", "smoke", "--out", str(out), *argv]) == 2
+    assert main(["run", recipe, "--out", str(out), *argv]) == 2
     error = capsys.readouterr().err.strip().splitlines()
     assert len(error) == 1, error
     assert not out.exists() or not any(out.iterdir())
@@ -101,3 +101,17 @@ sys.exit(main(["run", "smoke", "--out", {str(tmp_path / "run")!r}]))
     expected = f"overopt: `overopt run` needs {package}, which is not installed: pip install 'overopt[lm]'."
     assert done.stderr.strip() == expected
     assert not (tmp_path / "run").exists()
+
+
+def test_more_seeds_than_the_recipe_has_proxies_are_named(capsys, tmp_path):
+    for argv, most, got in ((["--size", "smoke"], "1..1", 2), ([], "1..3", 4)):
+        said = refused(["--ppo-seeds", str(got), *argv], capsys, tmp_path, recipe="rm-size")
+        assert f"`--ppo-seeds` must be in {most}, the replicates of each proxy of 'rm-size'" in said
+        assert said.endswith(f"got {got}.")
+
+
+def test_a_recipe_that_has_no_use_for_a_model_says_so(policy, capsys, tmp_path):
+    said = refused(["--policy", policy], capsys, tmp_path, recipe="policy-67k")
+    assert "recipe 'policy-67k' optimizes the embedded backbone 67k in place of the policy; it excludes `--poli" in said
+    said = refused(["--proxy-base", policy], capsys, tmp_path, recipe="planted")
+    assert "recipe 'planted' trains no proxies; it excludes `--proxy-base`" in said

@@ -113,8 +113,10 @@ class Pipeline:
 
         acting, acting_common = source, common
         if recipe.acting:
-            acting = replace(source, policy=str(EMBEDDED / f"backbone-{recipe.acting}"))
-            acting_common = {**common, "source": source_fingerprint(acting)}
+            acting = replace(source, policy=str(Path(source.backbones or EMBEDDED) / f"backbone-{recipe.acting}"))
+            # What is built has no contents yet: it enters through the world's own files.
+            built_one = {"acting": recipe.acting}
+            acting_common = {**common, **(built_one if world else {"source": source_fingerprint(acting)})}
 
         def add(
             stage: str, work: Callable[..., None], *bound: Any, inputs: Any, needs: tuple[str, ...] = (), size: int = 1

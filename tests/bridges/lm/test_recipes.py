@@ -75,3 +75,34 @@ def test_an_unknown_kind_or_setting_is_one_line():
         optimizer_config(TINY, Optimizer("x", "ppo", (("kl", 0.1),)))
     with pytest.raises(InputError, match=r"`comparisons` must be >= 9000"):
         replace(TINY, trained=(Proxy("41k", 9000),))
+
+
+@pytest.mark.parametrize(("name", "most"), [("rm-size", 3), ("data-size", 3), ("label-noise", 3)])
+def test_more_seeds_than_replicates_are_one_line(name, most):
+    assert RECIPES[name].most_seeds == most
+    assert len(replace(RECIPES[name], seeds=1).arms) == len(RECIPES[name].arms) / most
+    with pytest.raises(InputError, match=rf"`seeds` must be <= {most}, the replicates .* '{name}' .*, got {most + 1}"):
+        replace(RECIPES[name], seeds=most + 1)
+    with pytest.raises(InputError, match=r"`seeds` must be <= 1, .*, got 2"):
+        replace(RECIPES[name].smoke(), seeds=2)
+    assert len(replace(TINY, seeds=50).arms) == 51, "one proxy for all seeds has no such limit"
+
+
+def test_a_built_world_has_the_acting_policy_and_its_stages_keep_their_inputs(tmp_path):
+    """Inputs that changed once `world/` lies there would redo what is finished."""
+    pipeline = Pipeline(RECIPES["policy-67k"], WorldSource(), from_scratch=True)
+    before = {task.stage: task for task in pipeline.tasks(tmp_path)}
+    for name in ("policy", "gold", "backbone-67k"):
+        (tmp_path / "world" / name).mkdir(parents=True)
+        (tmp_path / "world" / name / "config.json").write_text("{}")
+    after = {task.stage: task for task in pipeline.tasks(tmp_path)}
+    assert {stage: task.inputs for stage, task in before.items()} == {s: task.inputs for s, task in after.items()}
+    built = str(tmp_path / "world")
+    assert before["ppo/41k-4000-0"].work.args[0].policy == f"{built}/backbone-67k"
+    assert before["samples/00"].work.args[0].gold == f"{built}/gold"
+    assert before["preferences"].work.args[0].policy == f"{built}/policy"
+    other = {
+        task.stage: task for task in Pipeline(RECIPES["policy-252k"], WorldSource(), from_scratch=True).tasks(tmp_path)
+    }
+    assert before["samples/00"].inputs != other["samples/00"].inputs
+    assert before["preferences"].inputs == other["preferences"].inputs

@@ -16,7 +16,7 @@ from overopt.bridges.lm.planted import EnsembleReward, PlantedReward, PlantedUni
 from overopt.bridges.lm.ppo import Scorer
 from overopt.bridges.lm.preferences import read_pairs
 from overopt.bridges.lm.proxy_base import load_proxy, save_proxy, start_proxy
-from overopt.bridges.lm.recipe import AnyProxy, EnsembleProxy, PlantedProxy, Proxy, Recipe
+from overopt.bridges.lm.recipe import AnyProxy, EnsembleProxy, PlantedProxy, PrivateProxy, Proxy, Recipe
 from overopt.bridges.lm.reward_model import HeldOut, LabelledPairs, train_reward_model
 from overopt.bridges.lm.world import WorldSource, load_base, load_gold
 
@@ -79,7 +79,7 @@ def make_proxy(
 
 def _descriptors(proxy: AnyProxy) -> dict[str, Any]:
     """What sets a proxy apart, as plain data."""
-    kinds = {Proxy: "trained", PlantedProxy: "planted", EnsembleProxy: "ensemble"}
+    kinds = {Proxy: "trained", PrivateProxy: "trained", PlantedProxy: "planted", EnsembleProxy: "ensemble"}
     return {
         "kind": kinds[type(proxy)],
         "size": getattr(proxy, "size", ""),
@@ -134,11 +134,11 @@ def fit_proxy(
 ) -> int:
     """Fit a fresh reward model of the proxy's size to ``pairs`` into ``folder``; return its number of parameters.
 
-    ``seeds`` decide the new head, and the order of the pairs.
+    ``seeds`` decide the new head, with a private proxy the whole body, and the order of the pairs.
     """
     size = recipe.size_named(proxy.size)
     torch.manual_seed(seeds[0])
-    model, tokenizer, how = start_proxy(source, size)
+    model, tokenizer, how = start_proxy(source, size, private=isinstance(proxy, PrivateProxy))
     if how is not None:
         pairs = how.pairs(pairs)
     model = train_reward_model(seeds[1], model, tokenizer, pairs, proxy.training or size.training)

@@ -16,11 +16,11 @@ from overopt.theory.errors import InputError
 __all__ = ["load_proxy", "save_proxy", "start_proxy"]
 
 
-def start_proxy(source: WorldSource, size: ProxySize) -> tuple[Any, Any, Reading | None]:
+def start_proxy(source: WorldSource, size: ProxySize, *, private: bool = False) -> tuple[Any, Any, Reading | None]:
     """An untrained reward model of this size, its tokenizer, and how it reads the policy's texts.
 
     The reading is None where the model shares the policy's tokens and reads prompt and completion as they are. The
-    head is fresh: seed torch before.
+    head is fresh, and with ``private`` every other weight: seed torch before.
     """
     where = backbone(source, size)
     tokenizer = read_tokenizer("proxy base", where)
@@ -31,7 +31,10 @@ def start_proxy(source: WorldSource, size: ProxySize) -> tuple[Any, Any, Reading
         if size.layers > depth:
             raise InputError(f"the proxy base '{where}' must have >= {size.layers} layers, got {depth}.")
         cut = {"num_hidden_layers": size.layers}
-    model = read_classifier("proxy base", where, tokenizer, new_head=True, **cut).to(source.device)
+    model = read_classifier("proxy base", where, tokenizer, new_head=True, **cut)
+    if private:
+        model = type(model)(model.config).eval()
+    model = model.to(source.device)
     return model, tokenizer, _reading(source, model, tokenizer, f"the proxy base '{where}'")
 
 

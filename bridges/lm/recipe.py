@@ -12,7 +12,18 @@ from overopt.bridges.lm.ppo import PPOConfig
 from overopt.bridges.lm.reward_model import RewardTraining
 from overopt.theory.errors import InputError
 
-__all__ = ["AnyProxy", "Arm", "EnsembleProxy", "Optimizer", "PlantedProxy", "Proxy", "ProxySize", "Recipe", "grid"]
+__all__ = [
+    "AnyProxy",
+    "Arm",
+    "EnsembleProxy",
+    "Optimizer",
+    "PlantedProxy",
+    "PrivateProxy",
+    "Proxy",
+    "ProxySize",
+    "Recipe",
+    "grid",
+]
 
 
 SMOKE_COMPARISONS = 200
@@ -55,6 +66,16 @@ class Proxy:
         """Stage and column name, for example ``41k-4000`` or ``252k-1000-epochs4-r1``."""
         parts = (self.size, str(self.labels), self.variant, f"r{self.replicate}" if self.replicate else "")
         return "-".join(part for part in parts if part)
+
+
+@dataclass(frozen=True)
+class PrivateProxy(Proxy):
+    """A trained proxy whose body is its own too: random weights in place of the backbone that the others start from.
+
+    Members of this kind share no initialisation, and none of theirs is pretrained.
+    """
+
+    initialisation: Literal["private"] = "private"
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,12 @@ import torch
 from transformers import LlamaConfig, LlamaForSequenceClassification, PreTrainedTokenizerFast
 
 from overopt.bridges.lm.preferences import label_pairs, read_pairs, write_pairs
+from overopt.bridges.lm.proxies import fit_proxy
+from overopt.bridges.lm.proxy_base import start_proxy
+from overopt.bridges.lm.recipe import ProxySize
+from overopt.bridges.lm.recipes import recipe_named
 from overopt.bridges.lm.reward_model import LabelledPairs, RewardModel, RewardTraining, train_reward_model
-from overopt.bridges.lm.world import EMBEDDED
+from overopt.bridges.lm.world import EMBEDDED, WorldSource
 from overopt.theory.errors import InputError
 
 pytestmark = pytest.mark.lm
@@ -122,3 +126,37 @@ def test_a_gold_that_never_differs_is_refused():
             np.random.default_rng(0), TabularPolicy(0), lambda p, c: np.zeros(len(c)), [[PROMPT]], 5,
             max_new_tokens=LONGEST, eos=EOS, pad=PAD,
         )  # fmt: skip
+
+
+def test_private_members_share_no_weight_and_the_others_all_but_their_heads():
+    size = ProxySize("41k", width=10, layers=1)
+
+    def weights(seed, private):
+        torch.manual_seed(seed)
+        return start_proxy(WorldSource(), size, private=private)[0].state_dict()
+
+    shared, own = ([weights(seed, private) for seed in (0, 1)] for private in (False, True))
+    for name, first in shared[0].items():
+        assert first.dtype == torch.float32
+        assert torch.equal(first, shared[1][name]) == (name != "score.weight"), name
+        if not name.endswith("norm.weight"):
+            assert not torch.equal(own[0][name], own[1][name]), name
+            assert not torch.equal(own[0][name], first), name
+    again = weights(0, private=True)
+    assert all(torch.equal(again[name], value) for name, value in own[0].items())
+
+
+def test_a_proxy_is_made_as_its_kind_says(tmp_path, monkeypatch):
+    asked = []
+
+    def start(source, size, *, private):
+        asked.append(private)
+        raise InterruptedError
+
+    monkeypatch.setattr("overopt.bridges.lm.proxies.start_proxy", start)
+    ensembles = recipe_named("ensembles")
+    for proxy in ensembles.trained:
+        with pytest.raises(InterruptedError):
+            fit_proxy((0, 1), WorldSource(), ensembles, proxy, labelled(4), tmp_path)
+    assert asked == [proxy.variant == "private" for proxy in ensembles.trained]
+    assert any(asked)

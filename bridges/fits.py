@@ -129,7 +129,8 @@ def fit_curve(
     """Fit one law by ordinary least squares, rank its rivals by held-out extrapolation.
 
     Ordinary least squares, because weighting by the near-singular covariance of best-of-n points misses every large-n
-    point of a misspecified law; best-of-n curves are fitted on powers of two, as in Gao, Schulman and Hilton 2022.
+    point of a misspecified law; best-of-n curves of a bank are fitted on powers of two, as in Gao, Schulman and Hilton
+    2022, curves from elsewhere on all their points with KL > 0.
     alpha and beta are linear in the prompts' gains, so their intervals are ``+- t_(C-1)`` clustered standard errors of
     that linear map. Nonlinear parameters and the peak's height get percentile intervals of a bootstrap over prompts,
     the peak of ``bon`` and ``rl`` Fieller's interval, which is unbounded where there may be no peak.
@@ -154,7 +155,7 @@ def fit_curve(
         law_named(law)
     gains = curve.gold_gain if quantity == "gold" else curve.proxy_gain
     covariance = curve.gain_covariance if quantity == "gold" else _proxy_gain_covariance(curve)
-    order = _fitted_points(curve, gains)
+    order, left_out = _fitted_points(curve, gains)
     d, y, cov = curve.d[order], gains[order], covariance[np.ix_(order, order)]
 
     train = _training_points(d)
@@ -172,9 +173,9 @@ def fit_curve(
     ratio = None
     if of_parameters is not None and chosen.law in ("bon", "rl"):
         ratio = ratio_interval(fit.coefficients, of_parameters, float(stats.t.ppf(0.975, degrees)))
-    note = None
+    notes = [left_out] if left_out else []
     if curve.clusters is None and draws is not None:
-        note = "intervals treat the points as independent: the curve carries standard errors but no covariance"
+        notes.append("intervals treat the points as independent: the curve carries standard errors but no covariance")
     return Fit(
         quantity=quantity,
         best=chosen,
@@ -184,21 +185,26 @@ def fit_curve(
         heldout_d=None if train is None else float(d[train - 1]),
         points=int(d.size),
         d_max=float(d[-1]),
-        note=note,
+        note="; ".join(notes) or None,
     )
 
 
-def _fitted_points(curve: Curve, gains: Array) -> NDArray[np.intp]:
-    """Positions of the points to fit, lowest d first: KL above 0, and powers of two on a best-of-n curve."""
-    keep = np.isfinite(gains) & np.isfinite(curve.d) & (curve.d > 0)
-    if curve.axis == "n":
-        powers = keep & (np.log2(curve.pressure) % 1 == 0)
-        keep = powers if powers.sum() >= 3 else keep
+def _fitted_points(curve: Curve, gains: Array) -> tuple[NDArray[np.intp], str | None]:
+    """Positions of the points to fit, lowest d first, and which points with KL > 0 they leave out."""
+    usable = keep = np.isfinite(gains) & np.isfinite(curve.d) & (curve.d > 0)
+    # The estimator's own grid is powers of two and the bank size; a curve from elsewhere has the n its author chose.
+    if curve.axis == "n" and curve.clusters is not None:
+        powers = usable & (np.log2(curve.pressure) % 1 == 0)
+        keep = powers if powers.sum() >= 3 else usable
     order = np.flatnonzero(keep)
     order = order[np.argsort(curve.d[order], kind="stable")]
     if np.unique(curve.d[order]).size < 3:
         raise InputError(f"a fit needs at least 3 points with different KL > 0, got {np.unique(curve.d[order]).size}.")
-    return order
+    dropped = curve.pressure[usable & ~keep]
+    if not dropped.size:
+        return order, None
+    sizes = ", ".join(f"{n:g}" for n in dropped[:4]) + (", ..." if dropped.size > 4 else "")
+    return order, f"the fit leaves out {dropped.size} of {int(usable.sum())} points, whose n is no power of 2: {sizes}"
 
 
 def _training_points(d: Array) -> int | None:

@@ -142,7 +142,9 @@ def test_fits_use_powers_of_two_and_ignore_the_base_point() -> None:
     gold = rng.normal(size=(20, 24))
     curve = best_of_n_curve(ScoreBank.from_rectangle(gold, {"p": gold}), "p")
     assert curve.pressure.tolist() == [1, 2, 4, 8, 16, 24]
-    assert fit_curve(curve).points == 4
+    fit = fit_curve(curve)
+    assert fit.points == 4
+    assert fit.note == "the fit leaves out 1 of 5 points, whose n is no power of 2: 24"
 
 
 def test_order_of_prompts_and_scale_of_gold() -> None:
@@ -216,6 +218,20 @@ def test_a_curve_from_elsewhere(tmp_path) -> None:
     split = paper_split(fit, fit_curve(curve, quantity="proxy"))
     assert split.regressional == pytest.approx(1.1 - 0.8, abs=1e-6)
     assert split.extremal == pytest.approx(0.2, abs=1e-6)
+
+
+def test_a_curve_from_elsewhere_is_fitted_on_all_its_points(tmp_path) -> None:
+    """Three of these sizes are powers of two; the peak lies above them."""
+    sizes = np.array([1, 2, 4, 8, 10, 20, 50, 100, 200, 500, 1000])
+    gold = [0.31, 0.73, 0.97, 1.07, 1.09, 1.09, 1.03, 0.95, 0.85, 0.71, 0.56]
+    path = tmp_path / "curve.csv"
+    path.write_text("\n".join(["n,gold", *(f"{n},{g}" for n, g in zip(sizes, gold, strict=True))]))
+    fit = fit_curve(read_curve(str(path)).curve)
+    d = np.sqrt(best_of_n_kl(sizes[1:]))
+    alpha, minus_beta = np.linalg.lstsq(np.column_stack([d, d**2]), np.array(gold[1:]) - gold[0], rcond=None)[0]
+    assert (fit.points, fit.note) == (10, None)
+    assert (fit.alpha, fit.beta) == (pytest.approx(alpha), pytest.approx(-minus_beta))
+    assert fit.peak.d == pytest.approx(-alpha / (2 * minus_beta))
 
 
 def test_intervals_are_null_where_nothing_carries_them(tmp_path) -> None:

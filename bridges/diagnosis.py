@@ -144,13 +144,16 @@ def diagnose(
     generator = rng or np.random.default_rng(0)
     found = list(warnings)
     memory = _in_memory(bank, generator, found)
+    stream = int(generator.integers(2**63))
     proxies: dict[str, ProxyDiagnosis] = {}
     for name in bank.proxies:
         best_of_n = run = None
+        # A stream of its own, so that a proxy's answer does not depend on the columns beside it.
+        own = np.random.default_rng([stream, *name.encode()])
         if bank.samples_per_prompt >= 2:
-            best_of_n = _best_of_n(bank, memory, name, generator, scale, law or "bon", found)
+            best_of_n = _best_of_n(bank, memory, name, own, scale, law or "bon", found)
         if checkpoints is not None and name in checkpoints.proxies:
-            run = _checkpoints(memory, checkpoints, name, generator, scale, law or "rl", found)
+            run = _checkpoints(memory, checkpoints, name, own, scale, law or "rl", found)
         verdicts = proxy_verdicts(memory, name, [part for part in (best_of_n, run) if part is not None])
         proxies[name] = ProxyDiagnosis(name, best_of_n, run, verdicts)
     if bank.samples_per_prompt < 2:

@@ -34,6 +34,9 @@ class Turn:
         Gold at the last point over the base policy.
     rise_interval, fall_interval, net_interval
         95% t intervals over clusters; None with fewer than 4.
+    lifted
+        Whether gold is above the base policy's at some point, by intervals that hold at all points together
+        (Bonferroni).
     """
 
     peak: float | None
@@ -44,10 +47,14 @@ class Turn:
     rise_interval: Interval | None
     fall_interval: Interval | None
     net_interval: Interval | None
+    lifted: bool = False
 
     @property
     def shape(self) -> Literal["rises", "turns", "falls", "flat", "cannot tell"]:
-        """What the intervals allow to say: a turn needs a rise and a fall that both exclude 0."""
+        """What the intervals allow to say: a turn needs a rise and a fall that both exclude 0.
+
+        Gold that rose for sure has risen, also where the last point is too noisy to show it.
+        """
         if self.rise_interval is None or self.fall_interval is None or self.net_interval is None:
             return "cannot tell"
         rose, fell = self.rise_interval[0] > 0, self.fall_interval[0] > 0
@@ -55,7 +62,7 @@ class Turn:
             return "turns" if rose else "falls"
         if self.net_interval[1] < 0:
             return "falls"
-        return "rises" if self.net_interval[0] > 0 else "flat"
+        return "rises" if self.lifted or self.net_interval[0] > 0 else "flat"
 
 
 def measure_turn(curve: Curve) -> Turn | None:
@@ -90,7 +97,17 @@ def measure_turn(curve: Curve) -> Turn | None:
         rise_interval=_interval(rise),
         fall_interval=_interval(fall),
         net_interval=_interval(net),
+        lifted=_lifted(gains[:, 1:]),
     )
+
+
+def _lifted(gains: Array) -> bool:
+    """Whether the mean of a column is above 0 for sure, whichever column it is."""
+    count, points = gains.shape
+    if count < 4:
+        return False
+    error = gains.std(axis=0, ddof=1) / np.sqrt(count)
+    return bool(np.any(gains.mean(axis=0) > stats.t.ppf(1 - 0.025 / points, count - 1) * error))
 
 
 def _interval(values: Array) -> Interval | None:

@@ -89,6 +89,12 @@ def _turn(turn: Turn | None, curve: Curve) -> str:
     levels = f"from {curve.base_gold:.3g} to {curve.gold[last]:.3g} at {at_last}"
     net = _number(turn.net, turn.net_interval)
     match turn.shape:
+        case "rises" if turn.net_interval is not None and turn.net_interval[0] <= 0:
+            rise = _number(turn.rise, turn.rise_interval)
+            return (
+                f"{name} lifts gold by {rise}, highest at {axis} = {turn.peak:g}; whether it has fallen by {at_last} "
+                f"cannot be told ({net} over base)."
+            )
         case "rises":
             return f"{name} raises gold {levels} ({net}); no fall is shown up to there{_last_step(curve, last)}."
         case "turns":
@@ -107,16 +113,19 @@ def _turn(turn: Turn | None, curve: Curve) -> str:
 
 
 def _last_step(curve: Curve, last: int) -> str:
-    """What the last doubling of n added, if that is nothing measurable."""
+    """What the last stretch of n (a factor of 1.5 or more) added, where that may be nothing."""
     if curve.axis != "n" or curve.clusters is None or last < 1:
         return ""
-    before = int(np.searchsorted(curve.pressure, curve.pressure[last] / 2, side="left"))
+    before = int(np.searchsorted(curve.pressure, curve.pressure[last] / 1.5, side="right")) - 1
+    if before < 1 or curve.clusters.gold.shape[0] < 2:
+        return ""
     added = curve.clusters.gold[:, last] - curve.clusters.gold[:, before]
     error = float(added.std(ddof=1) / np.sqrt(added.size))
-    if abs(added.mean()) > 2 * error:
+    mean = float(added.mean())
+    if abs(mean) > 2 * error:
         return ""
     span = f"n = {curve.pressure[before]:g} to {curve.pressure[last]:g}"
-    return f", and it has levelled off: {span} adds {_number(float(added.mean()))}"
+    return f", and {span} adds {_number(mean, (mean - 2 * error, mean + 2 * error))}, which may be nothing"
 
 
 def _paper_reading(evidence: OptimizerEvidence) -> str:

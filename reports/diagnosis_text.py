@@ -53,10 +53,11 @@ def _print_decomposition(part: OptimizerDiagnosis) -> None:
     best_of_n = isinstance(decomposition, BestOfNDecomposition)
     names = TERMS if best_of_n else (*TERMS, "path_selection", "path_shift")
     axis = "n" if best_of_n else "checkpoint"
+    unit = "gold's own units" if decomposition.scale.kind == "raw" else "gold SD"
     print_table(
         [axis, *(name.replace("_", " ") for name in names)],
         [[getattr(point, axis), *(_cell(getattr(point, name)) for name in names)] for point in decomposition.points],
-        title=f"where the promise went: gold SD, scale {decomposition.scale.kind} [95% intervals over prompts]",
+        title=f"where the promise went: {unit}, scale {decomposition.scale.kind} [95% intervals over prompts]",
     )
 
 

@@ -59,6 +59,8 @@ class BestOfNPoint:
         see :func:`choose_null_scale`; a coarse proxy has only the latter, which then stands in both places.
     promise_mismatch
         Promise minus the promise of the null world on the proxy's own scale. None if the proxy is coarse.
+    perfect
+        What gold itself would deliver as the proxy: the most that any proxy can. None beyond a pool's groups.
     """
 
     n: int
@@ -74,6 +76,7 @@ class BestOfNPoint:
     extremal_own_scale: Term
     extremal_normal_scores: Term
     promise_mismatch: float | None
+    perfect: float | None = None
 
     @property
     def dependent_error(self) -> int:
@@ -187,7 +190,7 @@ def decompose_best_of_n(
     units = fit_scale(blocks, scale)
     warnings = [units.note] if units.note else []
 
-    promise_rows, gold_rows = [], []
+    promise_rows, gold_rows, perfect_rows = [], [], []
     permutations = max(min(permutations, MAX_PERMUTED_RECORDS // bank.gold.size), 4)
     null_scale = choose_null_scale(blocks, units, rng.spawn(1)[0])
     coarse = null_scale.coarse
@@ -197,6 +200,7 @@ def decompose_best_of_n(
         weights = np.column_stack([best_of_n_weights(block.gold.shape[1], size) for size in sizes])
         promise_rows.append(np.sort(block.proxy, axis=1) @ weights)
         gold_rows.append(observed_gold(block.gold, block.proxy, weights))
+        perfect_rows.append(np.sort(block.gold, axis=1) @ weights)
         for scores in (True,) if coarse else (False, True):
             world = null_gold(
                 block.gold, block.proxy, weights, rng,
@@ -209,6 +213,7 @@ def decompose_best_of_n(
     delivered = units.scale_gold(scatter(blocks, gold_rows))
     null_scores = units.scale_gold(scatter(blocks, null_rows[True]))
     null_raw = null_scores if coarse else units.scale_gold(scatter(blocks, null_rows[False]))
+    perfect: list[float | None] = list(units.scale_gold(scatter(blocks, perfect_rows)).mean(axis=0))
     mismatch = [None] * len(sizes) if coarse else list(units.scale_proxy(scatter(blocks, mismatch_rows)).mean(axis=0))
     null = null_scores if null_scale.normal_scores else null_raw
     for contributions in (promise, delivered, null_raw, null_scores):
@@ -262,13 +267,14 @@ def decompose_best_of_n(
         beyond = len(asked) - len(sizes)
         columns = {name: (*column, *unknown_terms(beyond, reason)) for name, column in columns.items()}
         mismatch += [None] * beyond
+        perfect += [None] * beyond
     note = _skewed_promise(promise, sizes)
     if note is not None:
         warnings.append(note)
     zero = Term(0.0, (0.0, 0.0), (0.0, 0.0))
     points = tuple(
         BestOfNPoint(
-            n=size, causal=zero, unattributed=zero, promise_mismatch=mismatch[index],
+            n=size, causal=zero, unattributed=zero, promise_mismatch=mismatch[index], perfect=perfect[index],
             **{name: column[index] for name, column in columns.items()},
         )
         for index, size in enumerate(asked)

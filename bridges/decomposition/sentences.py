@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
+
 from overopt.bridges.decomposition.best_of_n_decomposition import BestOfNDecomposition, BestOfNPoint
 from overopt.bridges.decomposition.checkpoint_decomposition import (
     MAX_OUTSIDE,
@@ -12,9 +16,11 @@ from overopt.bridges.decomposition.independence import IndependenceTest
 from overopt.bridges.decomposition.scale import MeasurementScale
 from overopt.bridges.decomposition.terms import Term
 
-__all__ = ["best_of_n_sentences", "checkpoint_sentences"]
+__all__ = ["best_of_n_sentences", "checkpoint_sentences", "unit_name"]
 
 MISMATCH = 0.1
+IMPOSSIBLE = 0.8
+"""Share of the KL that a gain needs at least, below which the KL given cannot be that of these samples."""
 
 
 def _number(term: Term) -> str:
@@ -30,15 +36,16 @@ def best_of_n_sentences(result: BestOfNDecomposition) -> tuple[str, ...]:
     if not result.points:
         return ()
     last = max(result.points, key=lambda point: point.n)
+    unit = unit_name(result.scale)
     lines = [*_scale_lines(result.scale)]
     if last.promise.estimate is None:
         return (*lines, *result.warnings)
-    lines.append(_headline(f"At n = {last.n}", last))
+    lines.append(_headline(f"At n = {last.n}", last, unit))
     if last.gap.excludes_zero() == 0 and last.gap.interval is not None:
         lines.append(f"At n = {last.n} promise and delivery do not differ measurably: no gap to explain.")
     elif last.extremal.estimate is not None:
-        lines.append(_dependence_line(result))
-        lines.append(_best_of_n_help(last))
+        lines.append(_dependence_line(result, unit))
+        lines += _best_of_n_help(result, last, unit)
     below = [point.n for point in result.points if point.delivered.band_excludes_zero() < 0]
     if below and result.scale.slope > 0:
         lines.append(
@@ -48,7 +55,7 @@ def best_of_n_sentences(result: BestOfNDecomposition) -> tuple[str, ...]:
     lines.append(_independence_line(result.independence))
     bent = result.null_scale.normal_scores and not result.null_scale.coarse
     if bent and last.extremal.estimate is not None:
-        lines.append(_bent_line(result, last))
+        lines.append(_bent_line(result, last, unit))
     if (
         not bent
         and last.promise_mismatch is not None
@@ -56,14 +63,19 @@ def best_of_n_sentences(result: BestOfNDecomposition) -> tuple[str, ...]:
         and last.extremal.estimate is not None
     ):
         lines.append(
-            f"At n = {last.n} the world with independent error would promise {last.promise_mismatch:+.2f} SD less than "
-            "the real one (minus: more); the split into regressional and extremal depends on that definition."
+            f"At n = {last.n} the world with independent error would promise {last.promise_mismatch:+.2f} {unit} less "
+            "than the real one (minus: more); the split into regressional and extremal depends on that definition."
         )
     return (*lines, *(warning for warning in result.warnings if warning != result.scale.note))
 
 
-def _headline(where: str, point: BestOfNPoint | CheckpointPoint) -> str:
-    text = f"{where} the proxy promised {_number(point.promise)} SD and delivered {_number(point.delivered)}"
+def unit_name(scale: MeasurementScale) -> str:
+    """What the numbers on a scale count: gold SD, or gold's own units."""
+    return "of gold's own units" if scale.kind == "raw" else "SD"
+
+
+def _headline(where: str, point: BestOfNPoint | CheckpointPoint, unit: str) -> str:
+    text = f"{where} the proxy promised {_number(point.promise)} {unit} and delivered {_number(point.delivered)}"
     if point.regressional.estimate is None:
         return text + "; the difference cannot be split."
     text += (
@@ -77,14 +89,16 @@ def _headline(where: str, point: BestOfNPoint | CheckpointPoint) -> str:
     return text + "."
 
 
-def _dependence_line(result: BestOfNDecomposition) -> str:
+def _dependence_line(result: BestOfNDecomposition, unit: str) -> str:
+    if all(point.extremal.band is None for point in result.points):
+        return "Whether the error depends on gold cannot be told: extremal has no interval here."
     claimed = [point for point in result.points if point.dependent_error]
     if claimed:
         worst = max(claimed, key=lambda point: abs(point.extremal.estimate or 0.0))
         effect = "costs gold beyond" if worst.dependent_error > 0 else "costs less gold than"
         return (
             f"The proxy's error depends on gold (at n = {', '.join(str(point.n) for point in claimed)}): it {effect} "
-            f"what independent noise would cost, {_number(worst.extremal)} SD at n = {worst.n}. "
+            f"what independent noise would cost, {_number(worst.extremal)} {unit} at n = {worst.n}. "
             "Noise in gold itself can look like this where gold is not Gaussian and its reliability is .8 or less (by "
             ".3 SD at .8); a second reading of gold would tell."
         )
@@ -97,25 +111,32 @@ def _dependence_line(result: BestOfNDecomposition) -> str:
     return "No dependent error shows: extremal is within .02 SD of 0, or its band includes 0, at every n."
 
 
-def _bent_line(result: BestOfNDecomposition, last: BestOfNPoint) -> str:
+def _bent_line(result: BestOfNDecomposition, last: BestOfNPoint, unit: str) -> str:
     missed = result.null_scale.mismatch or 0.0
     return (
-        f"The proxy's own scale is bent: gold plus noise on it would promise {abs(missed):.2f} SD "
+        f"The proxy's own scale is bent: gold plus noise on it would promise {abs(missed):.2f} {unit} "
         f"{'less' if missed > 0 else 'more'} at n = {result.null_scale.probe_n} than the proxy does. The split is made "
         "on its normal scores, which best-of-n cannot tell from it; on its own scale extremal would be "
         f"{_number(last.extremal_own_scale)} at n = {last.n}."
     )
 
 
-def _best_of_n_help(last: BestOfNPoint) -> str:
-    regressional, extremal = last.regressional.estimate or 0.0, last.extremal.estimate or 0.0
+def _best_of_n_help(result: BestOfNDecomposition, last: BestOfNPoint, unit: str) -> list[str]:
+    """What would help, bounded by what gold itself would deliver: promise that noise inflated was never to be had."""
+    if result.scale.slope <= 0:
+        low, high = result.scale.slope_interval or (-np.inf, np.inf)
+        return ["Where a low proxy means good, give it with its sign turned."] if low < high < 0 else []
+    if last.perfect is None or last.delivered.estimate is None:
+        return []
+    left = max(last.perfect - last.delivered.estimate, 0.0)
     text = (
-        f"At n = {last.n} a less noisy proxy (more label data, an ensemble) can win back up to "
-        f"{max(regressional, 0.0):.2f} SD"
+        f"At n = {last.n} gold itself as the proxy would deliver {last.perfect:+.2f} {unit}, so that a less noisy "
+        f"proxy (more label data, an ensemble) can win back at most {left:.2f}"
     )
     if last.dependent_error > 0:
-        return f"{text}, fresh labels on the samples that the proxy likes best up to {extremal:.2f}."
-    return f"{text}; a KL limit would only give up promise."
+        text += f", {last.extremal.estimate:.2f} of it by fresh labels on the samples that the proxy likes best"
+    highest = max(point.delivered.estimate or 0.0 for point in result.points)
+    return [f"{text}; a smaller n would only give up gold." if highest == last.delivered.estimate else f"{text}."]
 
 
 def _independence_line(test: IndependenceTest) -> str:
@@ -143,26 +164,26 @@ def checkpoint_sentences(result: CheckpointDecomposition) -> tuple[str, ...]:
     lines = [*_scale_lines(result.scale)]
     if last.promise.estimate is None:
         return (*lines, *result.warnings)
-    where = f"At checkpoint {last.checkpoint:g}"
-    lines.append(_headline(where, last))
+    where, unit = f"At checkpoint {last.checkpoint:g}", unit_name(result.scale)
+    lines.append(_headline(where, last, unit))
     cancels = last.regressional.excludes_zero() > 0 and last.causal.excludes_zero() < 0
     if last.gap.interval is not None and last.gap.excludes_zero() == 0:
         lines.append(f"{where} promise and delivery do not differ measurably: no gap to explain.")
         if cancels:
             lines.append("Regressional and causal cancel: this optimizer did not learn the proxy's noise.")
     else:
-        lines += _causal_lines(last, where)
+        lines += _causal_lines(last, where, unit)
     if last.outside > MAX_OUTSIDE:
         lines.append(
             f"{last.outside:.0%} of the samples lie outside the bank's support: regressional, extremal and causal "
             "speak of the others only; rely on the path."
         )
-    lines += _path_lines(last)
-    spent = [p.checkpoint for p in result.points if p.on_policy_slope.interval and p.on_policy_slope.interval[0] <= 0.0]
-    if spent:
+    lines += _path_lines(last, unit)
+    spent = _spent_from(result.points, result.scale.reliability)
+    if spent is not None:
         lines.append(
-            f"At checkpoint {spent[0]:g} gold no longer rises with the proxy on the policy's own samples: the proxy is "
-            "spent there, and fresh on-policy labels are what would help."
+            f"From checkpoint {spent:g} on gold no longer rises with the proxy on the policy's own samples: the proxy "
+            "is spent there, and fresh on-policy labels are what would help."
         )
     lines += _budget_lines(last, where)
     lines.append(_independence_line(result.independence))
@@ -179,15 +200,27 @@ def checkpoint_sentences(result: CheckpointDecomposition) -> tuple[str, ...]:
     return (*lines, *(warning for warning in result.warnings if warning != result.scale.note))
 
 
-def _causal_lines(last: CheckpointPoint, where: str) -> list[str]:
+def _spent_from(points: Sequence[CheckpointPoint], base: float) -> float | None:
+    """The checkpoint from which on the on-policy slope may be 0 and is shown to be less than half of the ``base`` one.
+
+    An interval that includes 0 because it is wide shows nothing. All later ones must include 0, or lie below it, too.
+    """
+    known = [(p.checkpoint, *p.on_policy_slope.interval) for p in points if p.on_policy_slope.interval]
+    for index, (checkpoint, _, high) in enumerate(known):
+        if high < base / 2 and all(low <= 0 for _, low, _ in known[index:]):
+            return checkpoint
+    return None
+
+
+def _causal_lines(last: CheckpointPoint, where: str, unit: str) -> list[str]:
     causal, regressional = last.causal, last.regressional
     if causal.estimate is None or regressional.estimate is None:
         return []
     if causal.excludes_zero() > 0:
         return [
             f"{where} the policy has broken the relation between proxy and gold: samples of equal proxy are worth "
-            f"{_number(causal)} SD less gold than the base policy's. A KL limit or fresh on-policy labels would help; "
-            "more labels of base samples would not."
+            f"{_number(causal)} {unit} less gold than the base policy's. A KL limit or fresh on-policy labels would "
+            "help; more labels of base samples would not."
         ]
     if causal.excludes_zero() < 0 and regressional.estimate > 0:
         share = min(-causal.estimate / regressional.estimate, 1.0)
@@ -198,11 +231,11 @@ def _causal_lines(last: CheckpointPoint, where: str) -> list[str]:
     return []
 
 
-def _path_lines(last: CheckpointPoint) -> list[str]:
+def _path_lines(last: CheckpointPoint, unit: str) -> list[str]:
     if last.path_selection.estimate is None:
         return []
     text = (
-        f"Along the path, gold moved by {_number(last.path_selection)} SD through selection by the proxy and by "
+        f"Along the path, gold moved by {_number(last.path_selection)} {unit} through selection by the proxy and by "
         f"{_number(last.path_shift)} through shifts of the relation."
     )
     if last.path_outside > MAX_OUTSIDE:
@@ -219,4 +252,7 @@ def _budget_lines(last: CheckpointPoint, where: str) -> list[str]:
     if budget.spent is None:
         return [f"{where} the proxy's gain needs {needed} of KL at least; the KL spent is not known."]
     share = "" if budget.efficiency is None else f" ({budget.efficiency:.0%} efficient)"
-    return [f"{where} {budget.spent:.2f} nats of KL were spent; the proxy's gain needs {needed}{share}."]
+    text = f"{where} {budget.spent:.2f} nats of KL were spent; the proxy's gain needs {needed}{share}."
+    if budget.spent < IMPOSSIBLE * budget.tilt:
+        text += " No policy can do that: is the KL a mean per token, or of another policy?"
+    return [text]

@@ -31,23 +31,25 @@ class Checkpoints:
     Attributes
     ----------
     banks
-        Checkpoint (a step, or an inverse temperature) -> its samples; ascending.
+        Checkpoint (a step, an inverse temperature, a KL coefficient) -> its samples, in the order of optimization:
+        ascending checkpoints, or another order in which KL does not fall.
     kl
         Checkpoint -> KL(policy || base policy), all of one kind; empty where it was not measured.
     logratio
         Checkpoint -> (R,) ``log pi(y|x) - log pi0(y|x)`` in nats per sequence, rows as in that bank; or None.
+    kl_source
+        Where a KL from elsewhere was found, for a label that claims no more than is known; None: measured here.
     """
 
     banks: Mapping[float, ScoreBank]
     kl: Mapping[float, KL]
     logratio: Mapping[float, Array] | None = None
+    kl_source: str | None = None
 
     def __post_init__(self) -> None:
         values = list(self.banks)
         if not values:
             raise InputError("`banks` must hold at least one checkpoint, got none.")
-        if any(a >= b for a, b in pairwise(values)):
-            raise InputError(f"`banks` must be in ascending order of checkpoint, got {values}.")
         first = self.banks[values[0]]
         for value, bank in self.banks.items():
             if tuple(bank.proxies) != tuple(first.proxies):
@@ -63,6 +65,9 @@ class Checkpoints:
                 )
         if self.kl and list(self.kl) != values:
             raise InputError(f"`kl` must name the checkpoints {values}, got {list(self.kl)}.")
+        nats = [kl.value for kl in self.kl.values()]
+        if any(a > b for a, b in pairwise(values)) and (not nats or any(a > b for a, b in pairwise(nats))):
+            raise InputError(f"`banks` must be in ascending order of checkpoint or of KL, got {values}.")
         kinds = sorted({kl.kind for kl in self.kl.values() if kl.standard_error != 0.0 or kl.value != 0.0})
         if len(kinds) > 1:
             raise InputError(f"KL must be of one kind at all checkpoints, got '{kinds[0]}' and '{kinds[1]}'.")
@@ -73,7 +78,7 @@ class Checkpoints:
 
     @property
     def values(self) -> tuple[float, ...]:
-        """The checkpoints, ascending."""
+        """The checkpoints in the order of optimization."""
         return tuple(self.banks)
 
     @property
@@ -89,8 +94,11 @@ class Checkpoints:
     @cached_property
     def kl_kind(self) -> str:
         """What the KL is, or ``"unknown"``."""
+        if not self.kl:
+            return "unknown"
         measured = [kl for kl in self.kl.values() if kl.standard_error != 0.0 or kl.value != 0.0]
-        return (measured or list(self.kl.values()))[0].kind if self.kl else "unknown"
+        first = (measured or list(self.kl.values()))[0]
+        return first.kind if self.kl_source is None else f"{first.estimator}, {self.kl_source}"
 
     def at(self, checkpoint: float) -> ScoreBank:
         """The samples of one checkpoint.
@@ -119,7 +127,8 @@ class Checkpoints:
         keep = [value for value in self.values if value != checkpoint]
         if not keep:
             return None
-        return Checkpoints(
+        return replace(
+            self,
             banks={value: self.banks[value] for value in keep},
             kl={value: self.kl[value] for value in keep} if self.kl else {},
             logratio=None if self.logratio is None else {value: self.logratio[value] for value in keep},
@@ -147,6 +156,7 @@ class Checkpoints:
             "kind": "Checkpoints",
             "proxies": list(self.proxies),
             "kl": [[value, dataclasses.asdict(kl)] for value, kl in self.kl.items()],
+            "kl_source": self.kl_source,
         }
         starts = np.cumsum([0, *[bank.n_rows for bank in banks]])
         boundaries = np.concatenate(
@@ -182,7 +192,8 @@ class Checkpoints:
         checkpoint = table["checkpoint"].to_numpy()
         banks: dict[float, ScoreBank] = {}
         logratio: dict[float, Array] = {}
-        for value in np.unique(checkpoint).tolist():
+        values, first = np.unique(checkpoint, return_index=True)
+        for value in values[np.argsort(first)].tolist():
             rows = checkpoint == value
             banks[value] = ScoreBank.from_codes(
                 codes=codes[rows],
@@ -195,7 +206,7 @@ class Checkpoints:
             if "logratio" in present:
                 logratio[value] = column("logratio", rows)
         kl = {float(value): KL(**record) for value, record in metadata["kl"]}
-        return cls(banks, kl, logratio or None)
+        return cls(banks, kl, logratio or None, metadata.get("kl_source"))
 
 
 def checkpoint_curve(checkpoints: Checkpoints, proxy: str, base: ScoreBank | None = None) -> Curve:

@@ -62,7 +62,7 @@ class Curve:
     method
         ``"best-of-n"``, ``"checkpoints"``, ...
     axis, pressure
-        Name and (P,) values of the optimization parameter, in increasing order of pressure.
+        Name and (P,) values of the optimization parameter, the least optimized point first (a KL coefficient falls).
     kl, kl_kind, kl_standard_error
         (P,) nats, NaN where it is unknown; what kind of KL it is; (P,) standard errors, 0 for an exact value.
     gold, proxy

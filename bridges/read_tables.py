@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import get_args
 
 import numpy as np
@@ -15,6 +16,7 @@ from overopt.bridges.score_bank import ScoreBank
 from overopt.bridges.stored_bank import StoredBank
 from overopt.bridges.table_files import TableFile, is_parquet, open_table
 from overopt.bridges.table_rows import (
+    STEP_NAMES,
     TableColumns,
     TableRows,
     append_rows,
@@ -29,6 +31,8 @@ __all__ = ["STREAM_ROWS", "TableColumns", "Tables", "read_tables"]
 Array = NDArray[np.float64]
 STREAM_ROWS = 20_000_000
 """A Parquet bank with more rows than this stays on disk and is read by row group."""
+BASE_KL = 0.05
+"""Nats up to which checkpoint 0 is the base policy: two engines never agree on its log-probabilities to the digit."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +42,9 @@ class Tables:
     Attributes
     ----------
     bank
-        Samples of the base policy: a file without a checkpoint column, else checkpoint 0.
+        Samples of the base policy: a file without a checkpoint column, else checkpoint 0 where its KL is 0 or unknown.
     checkpoints
-        Samples of optimized policies, or None.
+        Samples of optimized policies, the least optimized first, or None.
     warnings
         What the reader decided on the user's behalf.
     """
@@ -86,7 +90,7 @@ def read_tables(
     estimator = _estimator(kinds, kl_kind)
     warnings: list[str] = []
     bank = _bank(base, proxies, warnings) if base.files else None
-    checkpoints = _checkpoints(tuned, proxies, estimator, warnings) if tuned.files else None
+    checkpoints = _checkpoints(tuned, proxies, wanted, estimator, warnings) if tuned.files else None
     if checkpoints is not None:
         bank, checkpoints = _with_base(bank, checkpoints, warnings)
     assert bank is not None  # there is at least one file, and checkpoints come back with a bank
@@ -166,7 +170,9 @@ def _check_bank(bank: ScoreBank, where: str) -> None:
         )
 
 
-def _checkpoints(rows: TableRows, proxies: tuple[str, ...], estimator: KLEstimator, warnings: list[str]) -> Checkpoints:
+def _checkpoints(
+    rows: TableRows, proxies: tuple[str, ...], wanted: TableColumns, estimator: KLEstimator, warnings: list[str]
+) -> Checkpoints:
     column = rows.joined("checkpoint")
     assert column is not None
     # Columns beside the proxies ride along, so that the bank's sort by prompt and sample holds for them too.
@@ -191,10 +197,43 @@ def _checkpoints(rows: TableRows, proxies: tuple[str, ...], estimator: KLEstimat
         warnings.append(
             f"{', '.join(rows.files)}: no kl and no logratio column: no curve against KL, no fit and no KL budget."
         )
+    known = kl or ratio_kl
+    order = _order(known, wanted.checkpoint or "checkpoint", warnings) if known else list(banks)
+    if kl:
+        source = f"as given in column {wanted.kl or 'kl'}"
+    else:
+        source = f"mean of column {wanted.logratio or 'logratio'}"
     try:
-        return Checkpoints(banks, kl or ratio_kl, ratios or None)
+        return Checkpoints(
+            banks={value: banks[value] for value in order},
+            kl={value: known[value] for value in order} if known else {},
+            logratio=ratios or None,
+            kl_source=source,
+        )
     except InputError as error:
         raise InputError(f"{', '.join(rows.files)}: {error}") from None
+
+
+def _order(kl: Mapping[float, KL], column: str, warnings: list[str]) -> list[float]:
+    """The checkpoints, least optimized first: ascending, or by KL where KL falls as the checkpoint rises."""
+    values = list(kl)
+    rest = [value for value in values if value != 0 or not _is_base(kl[value])]
+    # The KL of one run may dip between two of its steps; a fractional checkpoint is no step.
+    enough = 3 if all(value.is_integer() for value in rest) else 2
+    if column.strip().lower() in STEP_NAMES or len(rest) < enough:
+        return values
+    if any(kl[a].value <= kl[b].value for a, b in pairwise(rest)):
+        return values
+    warnings.append(
+        f"KL falls as column '{column}' rises, from {kl[rest[0]].value:.3g} nats at {rest[0]:g} to "
+        f"{kl[rest[-1]].value:.3g} at {rest[-1]:g}, as in a sweep of a KL penalty: the checkpoints are taken in the "
+        f"order of KL, {rest[0]:g} as the most optimized."
+    )
+    return sorted(values, key=lambda value: kl[value].value)
+
+
+def _is_base(kl: KL) -> bool:
+    return abs(kl.value) <= max(BASE_KL, 2 * (kl.standard_error or 0.0))
 
 
 def _mean_kl(bank: ScoreBank, values: Array, estimator: KLEstimator) -> KL:
@@ -224,7 +263,13 @@ def _with_base(bank: ScoreBank | None, checkpoints: Checkpoints, warnings: list[
     """The bank (checkpoint 0 where none is given) restricted to the checkpoints' prompts."""
     if bank is None:
         if 0.0 in checkpoints.banks:
-            return checkpoints.at(0.0), checkpoints
+            kl = checkpoints.kl.get(0.0)
+            if kl is None or _is_base(kl):
+                return checkpoints.at(0.0), checkpoints
+            raise InputError(
+                f"base samples are needed in a table without a checkpoint column: checkpoint 0 has a KL of "
+                f"{kl.value:.3g} nats, so it is not the base policy (if it is, set its KL to 0)."
+            )
         raise InputError(
             "base samples are needed: a table without a checkpoint column, or rows with checkpoint 0; got checkpoints "
             f"{', '.join(f'{value:g}' for value in checkpoints.values[:8])}."

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from overopt.bridges.table_files import TableFile, labels, numbers
 from overopt.theory.errors import InputError
 
-__all__ = ["TableColumns", "TableRows", "append_rows", "column_of", "optional_column", "proxy_names"]
+__all__ = ["STEP_NAMES", "TableColumns", "TableRows", "append_rows", "column_of", "optional_column", "proxy_names"]
 
 Array = NDArray[np.float64]
+STEP_NAMES = ("step", "global_step", "iteration", "update", "epoch")
+"""Names of columns that count the progress of one run."""
 
 
 @dataclass(frozen=True)

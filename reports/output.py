@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import errno
 import json
 import math
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +17,7 @@ import numpy as np
 
 from overopt.theory.errors import InputError
 
-__all__ = ["format_number", "plain", "print_json", "print_table", "progress", "write_json"]
+__all__ = ["format_number", "plain", "print_json", "print_table", "progress", "write_json", "write_text"]
 
 
 def plain(value: Any) -> Any:
@@ -42,17 +45,36 @@ def print_json(value: Any) -> None:
 
 
 def write_json(path: str, value: Any) -> None:
-    """Write the object that :func:`print_json` prints to a file.
+    """Write the object that :func:`print_json` prints to a file."""
+    write_text(path, json.dumps(plain(value), allow_nan=False, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> Path:
+    """Write a file in one step (a reader never sees half of it), with its folders, and return its path.
 
     Raises
     ------
     InputError
-        If the file cannot be written.
+        If the file cannot be written; nothing is left behind.
     """
+    target = Path(path)
+    # What a link points to is replaced, not the link; /dev/stdout and its like are written as they are.
+    plain_file = Path(os.path.realpath(target))
+    temporary = plain_file.with_name(f".{plain_file.name}.{os.getpid()}.tmp")
     try:
-        Path(path).write_text(json.dumps(plain(value), allow_nan=False, indent=2, ensure_ascii=False) + "\n")
+        if target.exists() and not target.is_file():
+            target.write_text(text, encoding="utf-8")
+            return target
+        plain_file.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(plain_file)
     except OSError as error:
-        raise InputError(f"`--out` must be a file that can be written, got '{path}' ({error.strerror}).") from None
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise InputError(f"'{path}' must be a file that can be written ({error.strerror}).") from None
+    return target
 
 
 def format_number(value: float | None, digits: int = 3) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from overopt.reports.arguments import check_outputs
 from overopt.reports.options import parse_options
 from overopt.reports.output import print_json, print_table, progress
 from overopt.theory.errors import InputError
@@ -58,6 +59,7 @@ def main(argv: Sequence[str]) -> int:
 def _recompute(options: ClaimsOptions) -> int:
     from overopt.theory.claims import evaluate, find
 
+    check_outputs({"--report": options.report})
     claims = find(options.ids)
     search = _ledger_search(options)
     evidence: list[Evidence] = []

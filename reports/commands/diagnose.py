@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from overopt.reports.arguments import check_outputs, generator
 from overopt.reports.options import parse_options
 
 __all__ = ["DiagnoseOptions", "gather_proxies", "main"]
@@ -84,14 +85,14 @@ def main(argv: Sequence[str]) -> int:
         prog="overopt diagnose",
         description="Score tables of a real run -> curves, fits, decomposition, stopping advice, report.",
     )
-    import numpy as np
-
     from overopt.bridges.diagnosis import diagnose
     from overopt.bridges.read_tables import TableColumns, read_tables
     from overopt.reports.diagnosis_record import diagnosis_record
     from overopt.reports.diagnosis_text import print_diagnosis
     from overopt.reports.output import plain, print_json, write_json
 
+    check_outputs({"--out": options.out, "--report": options.report}, inputs=options.files)
+    rng = generator(options.seed)
     columns = TableColumns(
         prompt=options.prompt,
         sample=options.sample,
@@ -106,7 +107,7 @@ def main(argv: Sequence[str]) -> int:
     diagnosis = diagnose(
         tables.bank,
         tables.checkpoints,
-        rng=np.random.default_rng(options.seed),
+        rng=rng,
         scale=options.scale,
         law=options.law,
         warnings=tables.warnings,

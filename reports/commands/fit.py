@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from overopt.reports.arguments import check_outputs, generator
 from overopt.reports.options import parse_options
 from overopt.reports.output import format_number, plain, print_json, print_table, write_json
 
@@ -58,13 +59,15 @@ def main(argv: Sequence[str]) -> int:
     from overopt.bridges.read_curve import CurveColumns, read_curve
     from overopt.reports.fit_record import curve_rows, fit_record, law_rows
 
+    check_outputs({"--out": options.out, "--report": options.report}, inputs=[options.file])
+    rng = generator(options.seed)
     imported = read_curve(
         options.file,
         CurveColumns(options.n, options.checkpoint, options.kl, options.gold, options.gold_se, options.proxy),
     )
     curve, warnings = imported.curve, list(imported.warnings)
     law = options.law or ("bon" if curve.axis == "n" else "rl")
-    fit = fit_curve(curve, law, rng=np.random.default_rng(options.seed))
+    fit = fit_curve(curve, law, rng=rng)
     if fit.note:
         warnings.append(f"{fit.note}.")
     record: dict[str, Any] = {**fit_record(fit, law), "curve": curve_rows(curve)}
@@ -72,7 +75,7 @@ def main(argv: Sequence[str]) -> int:
     if np.isfinite(curve.proxy).all():
         from overopt.bridges.paper_split import paper_split
 
-        proxy_fit = fit_curve(curve, law, quantity="proxy", rng=np.random.default_rng(options.seed))
+        proxy_fit = fit_curve(curve, law, quantity="proxy", rng=generator(options.seed))
         split = paper_split(fit, proxy_fit)
         record |= {"proxy_fit": fit_record(proxy_fit, law), "paper_split": split}
     record["warnings"] = warnings

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import tyro
 
+from overopt.reports.arguments import check_folder, check_outputs
 from overopt.reports.options import parse_options
 from overopt.reports.output import print_json
 from overopt.theory.errors import InputError
@@ -83,12 +84,13 @@ def main(argv: Sequence[str]) -> int:
     )
     if not options.runs:
         raise InputError("overopt report: give at least one run directory, got none.")
-    if options.again:
-        for run in options.runs:
-            analyse_again(run)
     out = options.out
     if out is None:
         out = options.runs[0] / "report.html" if len(options.runs) == 1 else Path("report.html")
+    _check(options, out)
+    if options.again:
+        for run in options.runs:
+            analyse_again(run)
     page, *figures = write_report(options.runs, out, options.figures)
     if options.json:
         print_json(
@@ -98,3 +100,14 @@ def main(argv: Sequence[str]) -> int:
         for path in (*figures, page):
             print(path)
     return 0
+
+
+def _check(options: ReportOptions, out: Path) -> None:
+    """What can be refused before anything is computed; a run's own files are inputs, its pages are not."""
+    from overopt.bridges.run_summary import RunSummary
+
+    for run in options.runs:
+        RunSummary.read(run)
+    files = (file for run in options.runs for file in run.rglob("*") if file.is_file() and file.suffix != ".html")
+    check_outputs({"--out": out}, inputs=files)
+    check_folder("--figures", options.figures)

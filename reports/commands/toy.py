@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, make_dataclass
 from typing import TYPE_CHECKING, Any
 
+from overopt.reports.arguments import check_outputs, generator
 from overopt.reports.options import parse_options
 from overopt.reports.output import plain, print_json, print_table, progress, write_json
 from overopt.theory.errors import InputError
@@ -68,6 +69,7 @@ def main(argv: Sequence[str]) -> int:
     )  # fmt: skip
     description = inspect.cleandoc(inspect.getmodule(kind).__doc__ or "")
     options: Any = parse_options(options_type, rest, prog=f"{_PROG} {name}", description=description)
+    check_outputs({"--out": options.out, "--report": options.report})
     curves = _run(options)
     record = _record(curves)
     if options.out:
@@ -115,6 +117,7 @@ def _studies(options: ListOptions) -> int:
 
     from overopt.toys.studies import NAMES
 
+    check_outputs({"--report": options.report})
     found = {}
     with progress() as bar:
         task = bar.add_task("studying", total=len(NAMES))
@@ -137,8 +140,6 @@ def _studies(options: ListOptions) -> int:
 
 
 def _run(options: Any) -> list[ToyCurve]:
-    import numpy as np
-
     from overopt.toys.run import simulate
 
     names = options.optimizer or tuple(options.world.runners())[:1]
@@ -151,7 +152,7 @@ def _run(options: Any) -> list[ToyCurve]:
             bar.update(task, description=name)
             curves.append(
                 simulate(
-                    np.random.default_rng(options.seed), options.world, name, options.pressures,
+                    generator(options.seed), options.world, name, options.pressures,
                     replicates=options.replicates, seeds=options.seeds,
                 )
             )  # fmt: skip

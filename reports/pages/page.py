@@ -18,6 +18,7 @@ from pathlib import Path
 
 from overopt.reports.charts.theme import DARK, LIGHT, css_variables, themed_spec
 from overopt.reports.numbers import count, plain
+from overopt.reports.output import write_text
 from overopt.reports.pages.blocks import (
     Block,
     Bullets,
@@ -259,9 +260,4 @@ def page_html(page: Page) -> str:
 
 def write_page(path: str | os.PathLike[str], page: Page) -> Path:
     """Write the page to ``path`` in one step (a reader never sees half of it) and return the path."""
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    temporary.write_text(page_html(page), encoding="utf-8")
-    temporary.replace(target)
-    return target
+    return write_text(path, page_html(page))

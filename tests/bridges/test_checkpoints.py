@@ -40,6 +40,18 @@ def test_written_checkpoints_come_back_with_every_bit(tmp_path) -> None:
         np.testing.assert_array_equal(one.logratio[step], other.logratio[step])
 
 
+def test_the_order_of_optimization_is_kept(tmp_path) -> None:
+    """A KL coefficient falls as optimization grows."""
+    kl = {0.5: KL(1.0, "imported"), 0.1: KL(4.0, "imported")}
+    one = Checkpoints({0.5: bank(1), 0.1: bank(2)}, kl, kl_source="as given in column kl")
+    assert checkpoint_curve(one, "p", bank(0)).d.tolist() == [1, 2]
+    one.write(tmp_path / "run.parquet")
+    other = Checkpoints.read(tmp_path / "run.parquet")
+    assert other.values == (0.5, 0.1)
+    assert other.kl_kind == one.kl_kind == one.take(np.array([0])).kl_kind == "imported, as given in column kl"
+    assert one.without(0.5).kl_kind == one.kl_kind
+
+
 def test_curve_weights_prompts_equally_and_counts_from_the_base() -> None:
     one = run()
     curve = checkpoint_curve(one, "p", one.at(0.0))
@@ -77,6 +89,10 @@ def test_without() -> None:
     [
         (lambda: Checkpoints({}, {}), "at least one checkpoint"),
         (lambda: Checkpoints({1.0: bank(0), 0.0: bank(1)}, {}), "ascending order"),
+        (
+            lambda: Checkpoints({1.0: bank(0), 0.0: bank(1)}, {1.0: KL(2.0, "k1"), 0.0: KL(1.0, "k1")}),
+            "ascending order of checkpoint or of KL, got",
+        ),
         (lambda: Checkpoints({0.0: bank(0), 1.0: bank(1, ("a", "b", "d"))}, {}), "got prompt 'c' at checkpoint 0 only"),
         (lambda: Checkpoints({0.0: bank(0), 1.0: bank(1, proxy="q")}, {}), "checkpoint 1: proxies must be p, got q"),
         (lambda: Checkpoints({0.0: bank(0)}, {1.0: KL(1.0, "k1")}), "`kl` must name the checkpoints"),

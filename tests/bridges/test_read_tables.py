@@ -206,6 +206,66 @@ def test_a_run_without_kl_is_read_and_said(at) -> None:
     assert "no kl and no logratio column" in tables.warnings[0]
 
 
+def sweep(coefficients: list[float], kl: list[float], name: str = "beta") -> str:
+    """Two prompts with two samples at each value of a KL coefficient."""
+    lines = [
+        f"{value},{prompt},{sample},{value * sample},{sample},{nats}"
+        for value, nats in zip(coefficients, kl, strict=True)
+        for prompt in "ab"
+        for sample in (0, 1)
+    ]
+    return "\n".join([f"{name},prompt,sample,gold,proxy,kl", *lines])
+
+
+def read_sweep(at, coefficients: list[float], kl: list[float], name: str = "beta"):
+    return read_tables([at(GOOD, "base.csv"), at(sweep(coefficients, kl, name))], TableColumns(checkpoint=name))
+
+
+def test_a_sweep_of_a_kl_penalty_is_ordered_by_kl(at) -> None:
+    tables = read_sweep(at, [0.01, 0.1, 1.0], [13.3, 5.0, 0.8])
+    assert tables.checkpoints.values == (1.0, 0.1, 0.01)
+    assert list(tables.checkpoints.kl) == [1.0, 0.1, 0.01]
+    (said,) = tables.warnings
+    assert "KL falls as column 'beta' rises, from 13.3 nats at 0.01 to 0.8 at 1" in said
+    assert read_sweep(at, [0, 0.01, 1.0], [16.0, 13.3, 0.8]).checkpoints.values == (1.0, 0.01, 0.0)
+    assert read_sweep(at, [0, 0.01, 1.0], [0.0, 13.3, 0.8]).checkpoints.values == (0.0, 1.0, 0.01)
+
+
+@pytest.mark.parametrize(
+    ("values", "kl", "name"),
+    [
+        ([1, 2, 3], [1, 4, 9], "beta"),
+        ([1, 2, 3], [9, 1, 4], "beta"),
+        ([1, 2, 3], [9, 4, 1], "step"),
+        ([0, 100, 200], [0, 9, 4], "checkpoint"),
+    ],
+)
+def test_a_run_whose_kl_dips_keeps_its_order(at, values, kl, name) -> None:
+    tables = read_sweep(at, values, kl, name)
+    assert tables.checkpoints.values == tuple(values)
+    assert tables.warnings == ()
+
+
+def test_checkpoint_0_far_from_the_base_policy_is_not_it(at) -> None:
+    columns = TableColumns(checkpoint="beta")
+    with pytest.raises(InputError, match="checkpoint 0 has a KL of 16 nats, so it is not the base policy"):
+        read_tables([at(sweep([0, 0.01, 1.0], [16.0, 13.3, 0.8]))], columns)
+    assert read_tables([at(sweep([0, 1.0, 2.0], [0.01, 1.0, 2.0]))], columns).bank.n_prompts == 2
+    # A noisy estimate that two standard errors put at 0: means 0.4 and 0 of the two prompts.
+    noisy = RUN.replace("0,a,0,1,2,0,0", "0,a,0,1,2,0,0.8")
+    noisy = "\n".join(",".join(line.split(",")[:5] + line.split(",")[6:]) for line in noisy.splitlines())
+    assert read_tables([at(noisy)]).bank.n_prompts == 2
+
+
+def test_the_label_of_a_kl_from_elsewhere_claims_only_where_it_is_from(at) -> None:
+    assert read_tables([at(RUN)]).checkpoints.kl_kind == "imported, as given in column kl"
+    columns = TableColumns(kl="nats")
+    found = read_tables([at(RUN.replace("kl,", "nats,"))], columns, kl_kind="k3").checkpoints
+    assert found.kl_kind == "k3, as given in column nats"
+    ratios = "\n".join(",".join(line.split(",")[:5] + line.split(",")[6:]) for line in RUN.splitlines())
+    assert read_tables([at(ratios)]).checkpoints.kl_kind == "k1, mean of column logratio"
+
+
 def test_checkpoint_names_with_a_number(at) -> None:
     content = RUN.replace("\n0,", "\ncheckpoint-0,").replace("\n5,", "\ncheckpoint-500,")
     assert read_tables([at(content)]).checkpoints.values == (0.0, 500.0)

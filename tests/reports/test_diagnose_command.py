@@ -128,7 +128,8 @@ def test_a_constant_proxy_is_told_and_not_refused(tables, capsys) -> None:
         ([], "at least one table is needed"),
         (["bank.csv", "--scale", "feet"], "--scale"),
         (["bank.csv", "--nonsense"], "--nonsense"),
-        (["bank.csv", "--out", "no/such/folder.json"], "`--out` must be a file that can be written"),
+        (["bank.csv", "--out", "bank.csv/d.json"], "`--out` must be a file that can be written"),
+        (["bank.csv", "--seed", "-1"], "`--seed` must be >= 0, got -1."),
     ],
 )
 def test_bad_calls_end_in_one_line_and_code_2(tables, capsys, argv, message) -> None:

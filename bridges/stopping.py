@@ -65,7 +65,7 @@ class Stopping:
     rules
         Every rule that the data allow, lowest regret first, the three nulls (``first``, ``last``, ``random``) included.
     skipped
-        Rule -> what it would need.
+        Rule -> what it would need, for rules without their data or without a point that they allow.
     """
 
     axis: Axis
@@ -77,6 +77,10 @@ class Stopping:
     def rule(self, name: str) -> StoppingRule:
         """The rule of that name."""
         return next(rule for rule in self.rules if rule.name == name)
+
+
+_Rule = tuple[bool, Callable[[NDArray[np.intp]], int | None]]
+"""Whether the rule sees gold, and the point it chooses on some clusters; None is the base policy."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +154,7 @@ def _stopping(
         length=None if length is None or base_length is None else length - base_length[:, None],
         kl=curve.kl,
     )
-    rules = {
+    rules: dict[str, _Rule] = {
         "gold on other prompts": (True, lambda rows: int(np.argmax(monitor.gold[rows].mean(axis=0)))),
         "quantile rule": (True, lambda rows: _first_maximum(monitor.gold[rows].mean(axis=0))),
         "proxy plateau": (False, lambda rows: _plateau(monitor.proxy[rows].mean(axis=0))),
@@ -158,16 +162,27 @@ def _stopping(
         "last": (False, lambda rows: curve.pressure.size - 1),
     }
     skipped: dict[str, str] = {}
+    everyone = np.arange(clusters.count)
+
+    def add_bounded(name: str, unit: str, values: Callable[[NDArray[np.intp]], Array], bar: float, limit: str) -> None:
+        """A rule that stays within a bar, unless the first point is already above it."""
+        if _last_below(values(everyone), bar) is None:
+            skipped[name] = f"a first point {limit}"
+        else:
+            rules[f"{name}{unit}"] = (False, lambda rows: _last_below(values(rows), bar))
+
     if curve.axis != "n":
         del rules["quantile rule"]
     if np.isfinite(curve.kl).all():
-        rules[f"KL budget ({KL_BUDGET:g} nats)"] = (False, lambda rows: _last_below(curve.kl, KL_BUDGET))
+        bound = f"{KL_BUDGET:g} nats"
+        add_bounded("KL budget", f" ({bound})", lambda rows: curve.kl, KL_BUDGET, f"within {bound}")
     else:
         skipped["KL budget"] = "a kl column"
     if monitor.length is not None and base_length is not None:
         bar = LENGTH_DRIFT * abs(float(base_length.mean()))
         drift = monitor.length
-        rules["length drift"] = (False, lambda rows: _last_below(np.abs(drift[rows].mean(axis=0)), bar))
+        limit = f"whose length is within {LENGTH_DRIFT:.0%} of the base policy's"
+        add_bounded("length drift", "", lambda rows: np.abs(drift[rows].mean(axis=0)), bar, limit)
     else:
         skipped["length drift"] = "a length column"
     if monitor.others is not None:
@@ -189,7 +204,7 @@ def _stopping(
 def _judged(
     curve: Curve,
     gold: Array,
-    rules: Mapping[str, tuple[bool, Callable[[NDArray[np.intp]], int]]],
+    rules: Mapping[str, _Rule],
     rng: np.random.Generator,
 ) -> list[StoppingRule]:
     """Choose on one random half of the prompts, judge on the other, ``SPLITS`` times."""
@@ -200,14 +215,16 @@ def _judged(
         chosen_on, judged_on = shuffled[: count // 2], shuffled[count // 2 :]
         judged = gold[judged_on].mean(axis=0)
         for name, (_, rule) in rules.items():
-            regrets[name].append(float(judged.max() - judged[rule(chosen_on)]))
+            at = rule(chosen_on)
+            regrets[name].append(float(judged.max() - (0.0 if at is None else judged[at])))
         regrets["random"].append(float(judged.max() - judged.mean()))
     everyone = np.arange(count)
+    choices = {name: rule(everyone) for name, (_, rule) in rules.items()}
     return [
         StoppingRule(
             name=name,
             sees_gold=name in rules and rules[name][0],
-            choice=float(curve.pressure[rules[name][1](everyone)]) if name in rules else None,
+            choice=None if (at := choices.get(name)) is None else float(curve.pressure[at]),
             regret=float(np.mean(values)),
             regret_se=float(np.std(values, ddof=1)),
         )
@@ -221,10 +238,12 @@ def _plateau(gain: Array) -> int:
     return int(flat[0]) if flat.size else gain.size - 1
 
 
-def _last_below(values: Array, bar: float) -> int:
-    """The last point before the first one above the bar."""
+def _last_below(values: Array, bar: float) -> int | None:
+    """The last point before the first one above the bar; None, no optimization, where that is the very first."""
     above = np.flatnonzero(values > bar)
-    return max(int(above[0]) - 1, 0) if above.size else values.size - 1
+    if not above.size:
+        return values.size - 1
+    return int(above[0]) - 1 if above[0] else None
 
 
 def _first_maximum(gold: Array) -> int:

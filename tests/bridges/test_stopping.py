@@ -89,6 +89,52 @@ def test_rules_that_lack_their_data_are_named() -> None:
     assert stopping.skipped == {"length drift": "a length column", "other proxies": "a second proxy"}
 
 
+def run(kl: list[float], lengths: list[float]) -> tuple[Checkpoints, ScoreBank]:
+    """A base bank of length 100 and checkpoints 10, 20, ... with these KL and lengths."""
+    rng = np.random.default_rng(4)
+
+    def draw(length: float) -> ScoreBank:
+        shape = (20, 4)
+        return ScoreBank.from_rectangle(
+            rng.normal(size=shape), {"p": rng.normal(size=shape)}, length=length + rng.normal(size=shape)
+        )
+
+    steps = [10.0 * (k + 1) for k in range(len(kl))]
+    banks = {step: draw(length) for step, length in zip(steps, lengths, strict=True)}
+    return Checkpoints(banks, {step: KL(nats, "k1") for step, nats in zip(steps, kl, strict=True)}), draw(100.0)
+
+
+def test_a_bounded_rule_never_chooses_a_point_beyond_its_bar() -> None:
+    checkpoints, base = run(kl=[5.0, 9.0], lengths=[130.0, 150.0])
+    stopping = stop_checkpoints(checkpoints, "p", base, rng=np.random.default_rng(0))
+    assert {"KL budget (4 nats)", "length drift"}.isdisjoint(rule.name for rule in stopping.rules)
+    assert stopping.skipped["KL budget"] == "a first point within 4 nats"
+    assert "within 10% of the base policy's" in stopping.skipped["length drift"]
+
+
+def test_a_bounded_rule_chooses_the_only_point_within_its_bar() -> None:
+    checkpoints, base = run(kl=[3.0, 9.0], lengths=[105.0, 150.0])
+    stopping = stop_checkpoints(checkpoints, "p", base, rng=np.random.default_rng(0))
+    assert stopping.rule("KL budget (4 nats)").choice == stopping.rule("length drift").choice == 10
+
+
+def test_a_half_without_a_point_within_the_bar_takes_the_base_policy() -> None:
+    """Lengths drift by 10% in the mean, more in about half of the halves, whose choice is no optimization: gain 0."""
+    rng = np.random.default_rng(5)
+    shape = (40, 2)
+    base = ScoreBank.from_rectangle(rng.normal(size=shape), {"p": rng.normal(size=shape)}, length=np.full(shape, 100.0))
+    drift = 109.9 + np.where(np.arange(40) % 2, 20.0, -20.0)
+    only = ScoreBank.from_rectangle(
+        base.gold.reshape(shape) + 3.0,
+        {"p": rng.normal(size=shape)},
+        length=np.repeat(drift[:, None], 2, axis=1),
+    )
+    stopping = stop_checkpoints(Checkpoints({1.0: only}, {}), "p", base, rng=rng)
+    rule = stopping.rule("length drift")
+    assert rule.choice == 1
+    assert 0.2 < rule.regret / 3.0 < 0.8, "0 where the point is chosen, its whole gain where the base policy is"
+
+
 def test_checkpoints_with_a_known_best_step() -> None:
     rng = np.random.default_rng(3)
     gold_of_step = {0: 0.0, 10: 0.6, 20: 1.0, 30: 0.4, 40: -0.5}

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from overopt.bridges.curve import Axis, Curve
 from overopt.bridges.table_files import TableFile, numbers, open_table
+from overopt.bridges.table_rows import STEP_NAMES
 from overopt.theory.best_of_n import best_of_n_kl
 from overopt.theory.errors import InputError
 
@@ -19,7 +20,10 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class CurveColumns:
-    """Which columns hold what; None means the column of the field's own name, where there is one."""
+    """Which columns hold what; None means the column of the field's own name, where there is one.
+
+    A file with neither ``n`` nor ``checkpoint`` may count checkpoints by a column of ``STEP_NAMES``.
+    """
 
     n: str | None = None
     checkpoint: str | None = None
@@ -57,13 +61,20 @@ def read_curve(path: str, columns: CurveColumns | None = None) -> ImportedCurve:
     }
     if "n" in chosen and "checkpoint" in chosen and wanted.checkpoint is None:
         del chosen["checkpoint"]
-    if "n" not in chosen and "checkpoint" not in chosen and "kl" not in chosen:
-        table.find("n")
+    warnings: list[str] = []
+    if "n" not in chosen and "checkpoint" not in chosen:
+        step = next((table.find(name) for name in STEP_NAMES if table.has(name)), None)
+        if step is not None:
+            chosen["checkpoint"] = step
+            warnings.append(f"no n and no checkpoint column: column '{step}' is taken as the checkpoint.")
+        elif "kl" in chosen:
+            warnings.append("no n and no checkpoint column: checkpoints are the numbers of the rows, from 0.")
+        else:
+            table.find("n")
     chosen["gold"] = table.find(wanted.gold or "gold")
     read = table.read(list(chosen.values()))
     values = {role: numbers(read[name], path, name) for role, name in chosen.items()}
     axis: Axis = "n" if "n" in chosen else "checkpoint"
-    warnings: list[str] = []
     pressure = values.get(axis, np.arange(values["gold"].size, dtype=np.float64))
     _check(values, chosen, path, axis)
     if "kl" in values:
@@ -79,9 +90,11 @@ def read_curve(path: str, columns: CurveColumns | None = None) -> ImportedCurve:
     proxy = values["proxy"][order] if "proxy" in values else np.full(gold.size, np.nan)
     error = values["gold_se"][order] if "gold_se" in values else np.full(gold.size, np.nan)
     at_base = np.flatnonzero(kl == 0)
-    base_gold = base_proxy = base_error = 0.0
+    base_gold = base_proxy = 0.0
+    gains = np.eye(gold.size)
     if at_base.size:
-        base_gold, base_proxy, base_error = gold[at_base].mean(), proxy[at_base].mean(), error[at_base].mean()
+        base_gold, base_proxy = gold[at_base].mean(), proxy[at_base].mean()
+        gains[:, at_base] -= 1 / at_base.size
     else:
         warnings.append("no point with KL 0: gold (and proxy) are taken as gains over the base policy.")
     covariance = np.diag(error**2)
@@ -100,7 +113,7 @@ def read_curve(path: str, columns: CurveColumns | None = None) -> ImportedCurve:
             base_proxy=float(base_proxy),
             gold_covariance=covariance,
             proxy_covariance=unknown,
-            gain_covariance=covariance + base_error**2,
+            gain_covariance=gains @ covariance @ gains.T,
         ),
         tuple(warnings),
     )

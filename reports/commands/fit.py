@@ -20,13 +20,14 @@ class FitOptions:
     """What ``overopt fit`` takes."""
 
     file: Annotated[str, tyro.conf.Positional]
-    """CSV, JSONL or Parquet with the columns n or checkpoint, kl, gold, optional gold_se and proxy."""
+    """CSV, JSONL or Parquet with the columns n or checkpoint, kl, gold, optional gold_se and proxy; all points with
+    KL > 0 are fitted, and one with KL 0 is the base policy."""
     law: Literal["bon", "rl", "log1p", "power", "saturating", "linear", "best"] | None = None
     """The law; default bon for an n column, rl for checkpoints; best: lowest held-out error."""
     n: str | None = None
     """Column of n."""
     checkpoint: str | None = None
-    """Column of the checkpoint."""
+    """Column of the checkpoint; default checkpoint, or step, iteration, update or epoch in a file without n."""
     kl: str | None = None
     """Column of the KL from the base policy, nats."""
     gold: str | None = None

@@ -234,6 +234,41 @@ def test_a_curve_from_elsewhere_is_fitted_on_all_its_points(tmp_path) -> None:
     assert fit.peak.d == pytest.approx(-alpha / (2 * minus_beta))
 
 
+@pytest.mark.parametrize(
+    ("header", "checkpoints", "note"),
+    [
+        ("step,kl,gold", [0, 100, 200, 300], "column 'step' is taken as the checkpoint"),
+        ("Epoch,kl,gold", [0, 100, 200, 300], "column 'Epoch' is taken as the checkpoint"),
+        ("row,kl,gold", [0, 1, 2, 3], "checkpoints are the numbers of the rows, from 0"),
+    ],
+)
+def test_where_checkpoints_come_from_is_said(tmp_path, header, checkpoints, note) -> None:
+    path = tmp_path / "curve.csv"
+    path.write_text(header + "\n0,0,0\n100,1,1\n200,4,1.5\n300,9,1.6\n")
+    found = read_curve(str(path))
+    assert found.curve.pressure.tolist() == checkpoints
+    assert note in found.warnings[0]
+
+
+def test_a_step_beside_n_or_checkpoint_is_no_checkpoint(tmp_path) -> None:
+    path = tmp_path / "curve.csv"
+    for name in ("n", "checkpoint"):
+        path.write_text(f"step,{name},kl,gold\n7,1,0,0\n7,2,1,1\n")
+        found = read_curve(str(path))
+        assert found.curve.pressure.tolist() == [1, 2]
+        assert found.warnings == ()
+
+
+def test_gains_of_an_imported_curve_count_from_the_base_point_with_its_error(tmp_path) -> None:
+    path = tmp_path / "curve.csv"
+    path.write_text("checkpoint,kl,gold,gold_se\n0,0,1,.3\n1,1,2,.4\n2,4,3,.5\n")
+    curve = read_curve(str(path)).curve
+    np.testing.assert_allclose(curve.gain_se, [0, 0.5, math.hypot(0.5, 0.3)], atol=1e-15)
+    assert curve.gain_covariance[1, 2] == pytest.approx(0.09), "both gains share the base point's error"
+    path.write_text("checkpoint,kl,gold,gold_se\n0,0,1,.3\n1,0,2,.4\n2,4,3,.5\n")
+    assert read_curve(str(path)).curve.gain_se[2] == pytest.approx(math.hypot(0.5, math.hypot(0.3, 0.4) / 2))
+
+
 def test_intervals_are_null_where_nothing_carries_them(tmp_path) -> None:
     path = tmp_path / "curve.csv"
     path.write_text("checkpoint,kl,gold\n0,0,0\n1,1,1\n2,4,1.5\n3,9,1.6\n")

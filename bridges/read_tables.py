@@ -23,6 +23,7 @@ from overopt.bridges.table_rows import (
     column_of,
     optional_column,
     proxy_names,
+    refuse_gold_as_proxy,
 )
 from overopt.theory.errors import InputError
 
@@ -81,14 +82,15 @@ def read_tables(
     tables = [open_table(path) for path in paths]
     proxies = proxy_names(tables, wanted)
     stored = _stored(tables, wanted, proxies)
+    warnings: list[str] = []
     if stored is not None:
-        return Tables(stored, None, ())
+        _check_bank(stored, stored.names, stored.path, warnings)
+        return Tables(stored, None, tuple(warnings))
     base, tuned = TableRows(), TableRows()
     kinds: dict[str, str] = {}
     for table in tables:
         append_rows(table, wanted, proxies, base, tuned, kinds)
     estimator = _estimator(kinds, kl_kind)
-    warnings: list[str] = []
     bank = _bank(base, proxies, warnings) if base.files else None
     checkpoints = _checkpoints(tuned, proxies, wanted, estimator, warnings) if tuned.files else None
     if checkpoints is not None:
@@ -143,31 +145,35 @@ def _score_bank(
 
 def _bank(rows: TableRows, proxies: tuple[str, ...], warnings: list[str]) -> ScoreBank:
     bank = _score_bank(rows, {name: f"proxy:{name}" for name in proxies}, None, rows.locate)
-    where = ", ".join(rows.files)
-    _check_bank(bank, where)
-    smallest, largest = bank.samples_per_prompt, int(bank.counts.max())
-    if smallest < largest:
-        name = bank.prompts[int(np.argmin(bank.counts))]
-        warnings.append(
-            f"prompts have {smallest} to {largest} samples; n stops at {smallest}, the number of prompt '{name}'."
-        )
+    _check_bank(bank, bank.prompts, ", ".join(rows.files), warnings)
     return bank
 
 
-def _check_bank(bank: ScoreBank, where: str) -> None:
-    if bank.samples_per_prompt < 2:
+def _check_bank(bank: ScoreBank | StoredBank, prompts: tuple[str, ...], where: str, warnings: list[str]) -> None:
+    smallest, largest = bank.samples_per_prompt, int(bank.counts.max())
+    name = prompts[int(np.argmin(bank.counts))]
+    if smallest < 2:
         single = int((bank.counts == 1).sum())
-        name = bank.prompts[int(np.argmin(bank.counts))]
         raise InputError(
             f"{where}, column 'prompt': every prompt needs at least 2 base samples, got 1 for {single} of "
             f"{bank.n_prompts} prompts, first '{name}'; drop them, or leave out the prompt column to pool all rows."
         )
-    first = bank.offsets[:-1]
-    if np.array_equal(bank.gold, np.repeat(bank.gold[first], bank.counts)):
+    if not _gold_varies(bank):
+        chunk = next(bank.chunks())
         raise InputError(
             f"{where}, column 'gold': must vary within prompts, got one value per prompt "
-            f"({bank.gold[0]:g} for '{bank.prompts[0]}'): no choice among a prompt's samples can change it."
+            f"({chunk.gold[0]:g} for '{chunk.prompts[0]}'): no choice among a prompt's samples can change it."
         )
+    if smallest < largest:
+        warnings.append(
+            f"prompts have {smallest} to {largest} samples; n stops at {smallest}, the number of prompt '{name}'."
+        )
+
+
+def _gold_varies(bank: ScoreBank | StoredBank) -> bool:
+    if isinstance(bank, StoredBank):
+        return bank.gold_varies()
+    return not np.array_equal(bank.gold, np.repeat(bank.gold[bank.offsets[:-1]], bank.counts))
 
 
 def _checkpoints(
@@ -299,10 +305,13 @@ def _stored(tables: Sequence[TableFile], wanted: TableColumns, proxies: tuple[st
         return None
     if pq.read_metadata(table.path).num_rows <= STREAM_ROWS:
         return None
+    gold = table.find(wanted.gold or "gold")
+    columns = {name: table.find(name) for name in proxies}
+    refuse_gold_as_proxy(table.path, gold, columns.values())
     return StoredBank.open(
         table.path,
-        {name: table.find(name) for name in proxies},
-        gold=table.find(wanted.gold or "gold"),
+        columns,
+        gold=gold,
         prompt=column_of(table, wanted.prompt, "prompt"),
         sample=column_of(table, wanted.sample, "sample"),
     )

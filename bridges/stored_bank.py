@@ -103,6 +103,24 @@ class StoredBank:
         """The smallest number of samples of any prompt."""
         return int(self.counts.min())
 
+    def gold_varies(self) -> bool:
+        """Whether gold differs between two samples of any prompt; the file is read only up to the first that do."""
+        import pyarrow.parquet as pq
+
+        starts = np.cumsum(self.counts)
+        row = 0
+        last: NDArray[Any] | None = None
+        with pq.ParquetFile(self.path) as file:
+            for batch in _batches(file, [self.gold_column]):
+                values = _numbers(batch[self.gold_column], self.gold_column, self.path, row)
+                before = values[:1] if last is None else last
+                changes = row + np.flatnonzero(np.diff(values, prepend=before))
+                if not np.isin(changes, starts).all():
+                    return True
+                row += values.size
+                last = values[-1:]
+        return False
+
     def chunks(self) -> Iterator[ScoreBank]:
         """Yield the bank in pieces of whole prompts, about a million rows each (or one prompt, if that is larger)."""
         import pyarrow.parquet as pq

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
 
@@ -13,7 +13,16 @@ from numpy.typing import NDArray
 from overopt.bridges.table_files import TableFile, labels, numbers
 from overopt.theory.errors import InputError
 
-__all__ = ["STEP_NAMES", "TableColumns", "TableRows", "append_rows", "column_of", "optional_column", "proxy_names"]
+__all__ = [
+    "STEP_NAMES",
+    "TableColumns",
+    "TableRows",
+    "append_rows",
+    "column_of",
+    "optional_column",
+    "proxy_names",
+    "refuse_gold_as_proxy",
+]
 
 Array = NDArray[np.float64]
 STEP_NAMES = ("step", "global_step", "iteration", "update", "epoch")
@@ -123,9 +132,7 @@ def append_rows(
             for role, given in (("kl", wanted.kl), ("logratio", wanted.logratio))
             if (name := column_of(table, given, role)) is not None
         }
-    for name in proxies:
-        if roles[f"proxy:{name}"] == roles["gold"]:
-            raise InputError(f"{table.path}: a proxy must differ from gold, got column '{roles['gold']}' for both.")
+    refuse_gold_as_proxy(table.path, roles["gold"], [roles[f"proxy:{name}"] for name in proxies])
     kind = "kl_kind" if checkpoint is not None and table.has("kl_kind") else None
     extra = [name for name in (prompt, sample, checkpoint, kind and table.find(kind)) if name is not None]
     read = table.read([*roles.values(), *extra])
@@ -153,6 +160,12 @@ def append_rows(
     if kind is not None:
         for found in labels(read[table.find(kind)], table.path, kind)[1]:
             kinds.setdefault(found, table.path)
+
+
+def refuse_gold_as_proxy(path: str, gold: str, proxies: Iterable[str]) -> None:
+    """Raise where one column is both."""
+    if gold in proxies:
+        raise InputError(f"{path}: a proxy must differ from gold, got column '{gold}' for both.")
 
 
 def optional_column(table: TableFile, given: str | None, default: str) -> str | None:

@@ -291,6 +291,43 @@ def test_large_parquet_banks_stay_on_disk(at, monkeypatch) -> None:
     assert (stored.n_prompts, stored.samples_per_prompt, stored.proxies) == (2, 2, ("proxy",))
 
 
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"prompt": list("aab")}, "every prompt needs at least 2 base samples, got 1 for 1 of 2 prompts, first 'b'"),
+        ({"prompt": list("aabbb"), "gold": [1.0, 1, 2, 2, 2]}, "must vary within prompts, got ... (1 for 'a')"),
+        ({"gold": [1.0, 1, 1]}, "must vary within prompts, got ... (1 for 'pool')"),
+        ({"prompt": list("aaabb"), "gold": [1.0, 1, 1, 2, 3], "proxy": [0, 1, 2, 3, 4]}, "prompts have 2 to 3 samples"),
+        ({"gold": [1.0, 1, 1, 2]}, ""),
+    ],
+)
+def test_a_stored_bank_passes_the_checks_of_one_in_memory(at, monkeypatch, columns, message) -> None:
+    """The same table both ways, the stored one in batches of two rows."""
+    import overopt.bridges.stored_bank as stored_bank
+
+    rows = max(len(values) for values in columns.values())
+    counted = {name: np.arange(rows, dtype=float) for name in ("gold", "proxy")}
+    name = at(parquet_bytes(counted | columns), "t.parquet")
+
+    def outcome() -> str:
+        try:
+            return " ".join(read_tables([name]).warnings)
+        except InputError as error:
+            return str(error)
+
+    in_memory = outcome()
+    assert all(part in in_memory for part in message.split("... "))
+    monkeypatch.setattr(reader, "STREAM_ROWS", 1)
+    monkeypatch.setattr(stored_bank, "_BATCH", 2)
+    assert outcome() == in_memory
+
+
+def test_gold_is_no_proxy_of_a_stored_bank(at, monkeypatch) -> None:
+    monkeypatch.setattr(reader, "STREAM_ROWS", 1)
+    with pytest.raises(InputError, match="a proxy must differ from gold, got column 'gold' for both"):
+        read_tables([at(parquet_bytes({"gold": [1.0, 2.0]}), "t.parquet")], TableColumns(proxy=("gold",)))
+
+
 def test_mutated_tables_end_in_a_result_or_in_one_line() -> None:
     """A small share of the 2,000 that `overopt validate` runs."""
     result = fuzz_tables(np.random.default_rng(0), 60)

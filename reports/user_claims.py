@@ -40,16 +40,24 @@ def search_claim(path: Path, claim: Claim, search: Search) -> Searched:
     Raises
     ------
     InputError
-        One line with the file and the line if the claim's function fails, or if it has no worlds to search.
+        One line with the file, the line and the claim if its function fails or answers with neither a number nor a
+        bool, or if it has no worlds to search.
     """
     wanted = claim.property
     if wanted is None:
         raise InputError(f"{path}: claim '{claim.id}' has no property to search; make it with @claim.")
-    return _blaming(path, lambda: search(wanted))
+    try:
+        return search(wanted)
+    except Exception as error:
+        code = getattr(wanted.slack, "__code__", None)
+        line = _line(path, error) or (code and code.co_firstlineno)
+        where = f"{path}, line {line}" if line else str(path)
+        words = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+        raise InputError(f"{where}: claim '{claim.id}': {words}") from None
 
 
 def _blaming(path: Path, run: Callable[[], Result]) -> Result:
-    """Run the reader's code; whatever it raises becomes one line that names his file and line."""
+    """Run the reader's file; whatever it raises becomes one line that names his file and line."""
     try:
         return run()
     except InputError:
@@ -57,7 +65,12 @@ def _blaming(path: Path, run: Callable[[], Result]) -> Result:
     except SyntaxError as error:
         raise InputError(f"{path}, line {error.lineno}: {error.msg}.") from None
     except Exception as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        line = next((frame.lineno for frame in reversed(frames) if Path(frame.filename) == path), None)
+        line = _line(path, error)
         where = f"{path}, line {line}" if line else str(path)
         raise InputError(f"{where}: {type(error).__name__}: {error}") from None
+
+
+def _line(path: Path, error: Exception) -> int | None:
+    """The last line of the reader's file on the way to the error."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return next((frame.lineno for frame in reversed(frames) if Path(frame.filename) == path), None)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dis
 import math
 from collections.abc import Callable
+from types import CodeType
 from typing import Any
 
 from overopt.theory.claims import Property, Searched
@@ -28,7 +30,8 @@ def searcher(examples: int, seed: int | None = None, on_example: Callable[[], ob
     Raises
     ------
     InputError
-        If Hypothesis is not installed, or if the property has no world to hold on, or answers with NaN.
+        If Hypothesis is not installed, or if the property has no world to hold on, or answers with NaN, or with None
+        though it asserts nothing.
     """
     if examples < 1:
         raise InputError(f"`examples` must be >= 1, got {examples}.")
@@ -98,14 +101,32 @@ def _slack(wanted: Property, world: Any) -> float:
         answer = wanted.slack(world)
     except AssertionError:
         return -math.inf
-    if answer is None or answer is True:
+    if answer is True or (answer is None and _asserts(wanted.slack)):
         return math.inf
+    if answer is None:
+        raise InputError(f"the property must return a number or a bool, or use `assert`; it returned None for {world}.")
     if answer is False:
         return -math.inf
     slack = float(answer)
     if math.isnan(slack):
         raise InputError(f"the property must answer with a number or a bool, got NaN for {world}.")
     return slack
+
+
+def _asserts(function: Any, seen: frozenset[Any] = frozenset()) -> bool:
+    """Whether the function, or one of its module that it names, asserts something: then None means that it held."""
+    code, names = getattr(function, "__code__", None), getattr(function, "__globals__", {})
+    if code is None or code in seen:
+        return False
+    inner = [code]
+    while inner:
+        part = inner.pop()
+        inner += [constant for constant in part.co_consts if isinstance(constant, CodeType)]
+        if any("assert" in f"{step.opname} {step.argrepr}".lower() for step in dis.get_instructions(part)):
+            return True
+        if any(_asserts(names.get(name), seen | {code}) for name in part.co_names):
+            return True
+    return False
 
 
 def _strategy(worlds: Any) -> Any:

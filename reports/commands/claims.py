@@ -165,24 +165,36 @@ def _search_file(path: Path, options: ClaimsOptions) -> int:
 
     examples = options.examples if options.examples is not None else FILE_EXAMPLES
     claims = load_claims(path)
+    searcher(examples, options.seed)  # what every search would refuse is refused once
     records: list[dict[str, object]] = []
+    failures: list[str] = []
     for entry in claims:
-        with progress() as bar:
-            task = bar.add_task(f"searching {entry.id}", total=examples)
-            search = searcher(examples, options.seed, lambda bar=bar, task=task: bar.advance(task))  # type: ignore[misc]
-            found = search_claim(path, entry, search)
-        ok = found.holds == (entry.verdict != "false")
+        record: dict[str, object] = {
+            "id": entry.id, "title": entry.title, "verdict": entry.verdict, "evidence": ["property"],
+            "max_deviation": None, "ok": False, "examples": None, "counterexample": None, "error": None,
+        }  # fmt: skip
+        records.append(record)
+        try:
+            with progress() as bar:
+                task = bar.add_task(f"searching {entry.id}", total=examples)
+                search = searcher(examples, options.seed, lambda bar=bar, task=task: bar.advance(task))  # type: ignore[misc]
+                found = search_claim(path, entry, search)
+        except InputError as error:
+            record["error"] = str(error)
+            failures.append(str(error).rstrip("."))
+            if not options.json:
+                print(f"{entry.id}: {entry.title}\n  was not judged: it ended in an error")
+            continue
+        record |= {
+            "max_deviation": max(0.0, -found.slack), "ok": found.holds == (entry.verdict != "false"),
+            "examples": found.examples, "counterexample": None if found.holds else str(found.world),
+        }  # fmt: skip
         if not options.json:
             _print_search(entry, found)
-        records.append(
-            {
-                "id": entry.id, "title": entry.title, "verdict": entry.verdict, "evidence": ["property"],
-                "max_deviation": max(0.0, -found.slack), "ok": ok, "examples": found.examples,
-                "counterexample": None if found.holds else str(found.world),
-            }
-        )  # fmt: skip
     if options.json:
         print_json(records)
+    if failures:
+        raise InputError("; ".join(failures) + ".")
     return 0 if all(record["ok"] for record in records) else 1
 
 

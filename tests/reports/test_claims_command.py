@@ -112,7 +112,7 @@ def test_a_claim_declared_false_is_ok_when_refuted(tmp_path, capsys):
         ("def f(:\n", "line 3: "),
         ("import nothing_of_this_name\n", "line 3: ModuleNotFoundError"),
         ("x = 1\n", "defines no claim"),
-        ('@claim("t", finite_tables())\ndef mine(world):\n    return world.speed\n', "line 5: AttributeError"),
+        ('@claim("t", finite_tables())\ndef mine(world):\n    return world.speed\n', "line 5: claim 'mine': AttributeError"),
         ('@claim("t", finite_tables())\ndef mine(world):\n    return float("nan")\n', "got NaN"),
         ('@claim("t", 3)\ndef mine(world):\n    return 1\n', "mine.py"),
         ('@claim("t", finite_tables(), verdict="perhaps")\ndef mine(world):\n    return 1\n', "`verdict` must be"),
@@ -123,6 +123,47 @@ def test_a_broken_file_is_one_line_and_exit_2(tmp_path, capsys, body, message):
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert message in error
+
+
+BROKEN_AMONG_OTHERS = """
+@claim("one", finite_tables())
+def first(world):
+    return 1
+
+@claim("two", finite_tables())
+def not_a_number(world):
+    return float("nan")
+
+@claim("three", finite_tables())
+def forgets_return(world):
+    world.best_of_n(4).gold > 0
+
+@claim("four", finite_tables())
+def asserts(world):
+    assert world.best_of_n(4).proxy >= world.base().proxy - 1e-9
+
+def holds(world):
+    assert world.best_of_n(4).proxy >= world.base().proxy - 1e-9
+
+@claim("five", finite_tables())
+def asserts_elsewhere(world):
+    holds(world)
+"""
+
+
+def test_a_claim_without_an_answer_is_named_and_the_others_still_run(tmp_path, capsys):
+    path = _write(tmp_path, BROKEN_AMONG_OTHERS)
+    assert main(["claims", "--file", str(path), "--examples", "20"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out.count("  holds on 20 worlds") == 3
+    assert captured.err.count("\n") == 1
+    assert f"{path}, line 8: claim 'not_a_number': the property must answer with a number or a bool" in captured.err
+    assert f"{path}, line 12: claim 'forgets_return': the property must return" in captured.err
+    assert "it returned None for FiniteTable" in captured.err
+    assert main(["claims", "--file", str(path), "--examples", "20", "--json"]) == 2
+    records = json.loads(capsys.readouterr().out)
+    assert [record["id"] for record in records if record["error"]] == ["not_a_number", "forgets_return"]
+    assert [record["ok"] for record in records] == [True, False, False, True, True]
 
 
 def test_a_missing_file_and_a_bad_number(tmp_path, capsys):

@@ -160,7 +160,7 @@ KL_PENALTY = replace(
     cost="16 minutes, with other jobs running",
     healthy=(
         "At equal KL a penalty of .01, .03, .1 holds +.17, +.26, +.21 SD more gold than PPO stopped early, and more "
-        "proxy: another frontier. Without the clip -.13 [-.51, +.24]: it is no brake here."
+        "proxy: another frontier. Without the clip -.13 [-.51, +.24]: whether it is a brake cannot be told."
     ),
     trained=(WEAK,),
     optimized=(WEAK,),

@@ -76,6 +76,10 @@ def draw_run(
     return bank, Run(banks)
 
 
+# Samples are drawn from a pool of base samples by weight. Twice a tilt must lie well below the rate of the noise's tail
+# (1.41 for Laplace, 1 for exponential noise of variance 1), or the pool does not hold what the tilt asks for.
+
+
 def _tilts(*values: float) -> tuple[PolicyStep, ...]:
     return tuple(PolicyStep(value) for value in values)
 
@@ -84,8 +88,8 @@ _HACK = (PolicyStep(0.2, 0.5, -0.25), PolicyStep(0.4, 1.0, -0.6), PolicyStep(0.6
 
 POLICY_WORLDS: dict[str, PolicyWorld] = {
     "gaussian-tilt": PolicyWorld("tilts, independent Gaussian noise", BANK_WORLDS["gaussian"], _tilts(0.3, 0.7, 1.1)),
-    "laplace-tilt": PolicyWorld("tilts, independent Laplace noise", BANK_WORLDS["laplace"], _tilts(0.3, 0.6, 0.9)),
-    "skewed-tilt": PolicyWorld("tilts, independent exponential noise", BANK_WORLDS["skewed"], _tilts(0.2, 0.35, 0.5)),
+    "laplace-tilt": PolicyWorld("tilts, independent Laplace noise", BANK_WORLDS["laplace"], _tilts(0.15, 0.3, 0.45)),
+    "skewed-tilt": PolicyWorld("tilts, independent exponential noise", BANK_WORLDS["skewed"], _tilts(0.1, 0.2, 0.3)),
     "scale-varies-tilt": PolicyWorld(
         "tilts, gold's SD varies by prompt", BANK_WORLDS["gold-scale-varies"], _tilts(0.2, 0.4, 0.6)
     ),

@@ -11,7 +11,9 @@ from overopt.bridges.run_summary import CurvePoint, FittedLaw, MeasuredCurve
 from overopt.reports.charts.labels import apart
 from overopt.reports.charts.theme import color
 
-__all__ = ["Z95", "band", "d_title", "overoptimization", "value_domain"]
+__all__ = ["BOTH", "Z95", "band", "d_title", "overoptimization", "value_domain"]
+
+BOTH = ("gold", "proxy")
 
 Z95 = 1.96
 """Half-width of a 95% band in standard errors, for points that carry a standard error but no interval."""
@@ -22,21 +24,21 @@ def d_title(kl_kind: str) -> str:
     return f"d = √KL (√nats; {kl_kind.split(',')[0]} KL)"
 
 
-def value_domain(curves: Sequence[MeasuredCurve]) -> tuple[float, float]:
-    """The range of gold and proxy over all curves, with some air, so that panels side by side share one axis."""
+def value_domain(curves: Sequence[MeasuredCurve], shown: Sequence[str] = BOTH) -> tuple[float, float]:
+    """The range of what is shown over all curves, with some air, so that panels side by side share one axis."""
     points = [point for curve in curves for point in curve.points]
-    reach = [value for point in points for value in (*band(point, "gold"), *band(point, "proxy"), 0.0)]
+    reach = [value for point in points for what in shown for value in (*band(point, what), 0.0)]
     low, high = min(reach), max(reach)
     air = 0.06 * (high - low)
     return low - air, high + air
 
 
-def _rows(curves: Sequence[MeasuredCurve]) -> list[dict[str, Any]]:
+def _rows(curves: Sequence[MeasuredCurve], shown: Sequence[str]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for number, curve in enumerate(curves):
         for point in curve.points:
             common = {"curve": number, "seed": curve.seed, "d": _x(point), "kl": point.kl, "pressure": point.pressure}
-            for what in ("gold", "proxy"):
+            for what in shown:
                 low, high = band(point, what)
                 rows.append({**common, "what": what, "gain": getattr(point, what), "low": low, "high": high})
     return rows
@@ -61,14 +63,16 @@ def overoptimization(
     y_title: str = "gain over the base policy (gold SD)",
     domain: tuple[float, float] | None = None,
     height: int = 400,
+    shown: Sequence[str] = BOTH,
 ) -> Any:
     """Proxy and gold gain (gold SD) against d for curves of one method and one proxy; one line per curve.
 
-    Fitted laws are dashed where the fit saw data and dotted beyond. Curves without a KL are drawn against pressure.
+    ``shown`` leaves out the proxy where there is none, or where it has a panel and an axis of its own. Fitted laws are
+    dashed where the fit saw data and dotted beyond. Curves without a KL are drawn against pressure.
     """
-    rows = _rows(curves)
-    reach = domain or value_domain(curves)
-    last = max((row for row in rows if row["what"] == "gold"), key=lambda row: row["d"])
+    rows = _rows(curves, shown)
+    reach = domain or value_domain(curves, shown)
+    last = max((row for row in rows if row["what"] == shown[0]), key=lambda row: row["d"])
     ends = [row for row in rows if row["curve"] == last["curve"] and row["d"] == last["d"]]
     scale = alt.Scale(domain=["gold", "proxy"], range=[color("gold"), color("proxy")])
     hue = alt.Color("what:N", scale=scale, legend=None)

@@ -29,7 +29,9 @@ def promises(splits: Mapping[str, SplitRow]) -> Any:
     )
     axis = alt.Axis(labelColor=color("ink"), labelFontSize=13, grid=False, labelLimit=180)
     y = alt.Y("name:N", scale=alt.Scale(domain=order), title=None, axis=axis)
-    x = alt.X("gain:Q", title="gain over the base policy (gold SD)", axis=alt.Axis(grid=True))
+    # Long names leave a phone's plot narrower than the title, which then runs out under the names, not off the page.
+    side = alt.Axis(grid=True, titleAnchor="end", titleAlign="right")
+    x = alt.X("gain:Q", title="gain over the base policy (gold SD)", axis=side)
     base = alt.Chart(alt.Data(values=rows))
     ends = [{"name": name, "from": splits[name].delivered, "to": splits[name].promise} for name in order]
     between = alt.Chart(alt.Data(values=ends))

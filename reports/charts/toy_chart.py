@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import altair as alt
 
+from overopt.reports.charts.overoptimization import d_title
 from overopt.reports.charts.theme import TERMS, color
 from overopt.toys.studies import Study
 
@@ -14,6 +16,10 @@ __all__ = ["study_chart", "toy_gold", "toy_terms"]
 
 _HUES = ("gold", "proxy", "regressional", "extremal", "causal", "ppo", "muted", "ink")
 _INTERVAL = 1.96
+
+_LEGEND = alt.Legend(title=None, offset=32, columns=alt.ExprRef("max(2, floor(width / 150))"))
+"""Above the axis title, which stands on top of the axis, in as many columns as names fit beside each other."""
+_TICKS = [float(digit * 10**power) for power in range(7) for digit in (1, 2, 5)]
 
 Point = Mapping[str, Any]
 
@@ -32,10 +38,10 @@ def toy_gold(curves: Mapping[str, Sequence[Point]], *, height: int = 320) -> Any
         for point in points
     ]  # fmt: skip
     hue = alt.Color(
-        "optimizer:N", title=None,
+        "optimizer:N", legend=_LEGEND,
         scale=alt.Scale(domain=names, range=[color(_HUES[index % len(_HUES)]) for index in range(len(names))]),
     )  # fmt: skip
-    base = alt.Chart(alt.Data(values=rows)).encode(x=alt.X("d:Q", title="d = √KL (nats, exact)"), color=hue)
+    base = alt.Chart(alt.Data(values=rows)).encode(x=alt.X("d:Q", title=d_title("exact")), color=hue)
     simulated = base.transform_filter("isValid(datum.low)")
     tooltip = [
         "optimizer:N", alt.Tooltip("pressure:Q", format=".4g"), alt.Tooltip("kl:Q", format=".3f"),
@@ -55,17 +61,31 @@ def toy_terms(points: Sequence[Point], *, height: int = 240) -> Any:
     shown = (*TERMS, "delivered")
     rows = [{"d": point["d"], "term": term, "value": point[term]} for point in points for term in shown]
     hues = [color(term) for term in TERMS] + [color("gold")]
+    axis = _symlog_axis([row["value"] for row in rows if row["value"] is not None])
     return (
         alt.Chart(alt.Data(values=rows))
         .mark_line(interpolate="monotone", point=True)
         .encode(
-            x=alt.X("d:Q", title="d = √KL (nats, exact)"),
-            y=alt.Y("value:Q", title="gold SD", scale=alt.Scale(type="symlog")),
-            color=alt.Color("term:N", title=None, scale=alt.Scale(domain=list(shown), range=hues)),
+            x=alt.X("d:Q", title=d_title("exact")),
+            y=alt.Y("value:Q", title="gold SD", **axis),
+            color=alt.Color("term:N", legend=_LEGEND, scale=alt.Scale(domain=list(shown), range=hues)),
             tooltip=["term:N", alt.Tooltip("d:Q", format=".3f"), alt.Tooltip("value:Q", format="+.4f")],
         )
         .properties(height=height)
     )
+
+
+def _symlog_axis(values: Sequence[float]) -> dict[str, Any]:
+    """Scale and axis whose ticks enclose the values on both sides of 0; Vega's own leave one side bare."""
+    low, high = min(values, default=0.0), max(values, default=0.0)
+    if max(-low, high) < 2:  # the axis is nearly linear there, and so are Vega's ticks
+        return {"scale": alt.Scale(type="symlog")}
+    below, above = (bisect_left(_TICKS, reach) + 1 if reach > 0 else 0 for reach in (-low, high))
+    ticks = [*(-tick for tick in reversed(_TICKS[:below])), 0.0, *_TICKS[:above]]
+    return {
+        "scale": alt.Scale(type="symlog", domain=[min(ticks[0], low), max(ticks[-1], high)]),
+        "axis": alt.Axis(values=ticks, tickCount=len(ticks), labelOverlap="greedy"),
+    }
 
 
 def study_chart(study: Study, *, height: int = 280) -> Any:
@@ -80,6 +100,6 @@ def study_chart(study: Study, *, height: int = 280) -> Any:
     else:
         hues = [color(_HUES[index % len(_HUES)]) for index in range(len(study.lines))]
         domain = [line.name for line in study.lines]
-        hue = alt.Color("line:N", title=None, scale=alt.Scale(domain=domain, range=hues))
+        hue = alt.Color("line:N", legend=_LEGEND, scale=alt.Scale(domain=domain, range=hues))
         chart = base.mark_line(point=True).encode(color=hue, tooltip=tooltip)
     return chart.properties(height=height)

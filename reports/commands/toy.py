@@ -199,10 +199,10 @@ def _print(curves: Sequence[ToyCurve], record: dict[str, Any]) -> None:
             print("fit: needs at least three points with KL > 0.\n")
             continue
         print_table(
-            ("law", "parameters", "r2", "peak d", "peak gold"),
+            ("law", "parameters", "r2", "peak"),
             [
                 (row["law"], ", ".join(f"{key} {value:.4g}" for key, value in row["parameters"].items()), row["r2"],
-                 row["peak_d"], row["peak_gold"])
+                 row["peak"])
                 for row in fit["laws"]
             ],
             title=f"{curve.optimizer}: laws fitted to the exact gold, best first (the paper reads '{fit['law']}')",

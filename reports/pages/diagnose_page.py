@@ -13,7 +13,7 @@ from typing import Any, Literal
 from overopt.bridges.run_summary import CurvePoint, FittedLaw, MeasuredCurve, SplitRow
 from overopt.reports.charts.gap import gap_domain
 from overopt.reports.charts.on_policy_slope import on_policy_slope
-from overopt.reports.charts.overoptimization import d_title, overoptimization, value_domain
+from overopt.reports.charts.overoptimization import BOTH, d_title, overoptimization, value_domain
 from overopt.reports.charts.path import path
 from overopt.reports.charts.promises import promises
 from overopt.reports.charts.regret import regret
@@ -34,6 +34,8 @@ __all__ = ["diagnose_page"]
 
 Json = Mapping[str, Any]
 Kind = Literal["best-of-n", "checkpoints"]
+MOST_TIMES_GOLD = 4
+"""Where the proxy reaches further than this many times gold, gold gets a panel: on one axis it would be a flat line."""
 _KINDS: tuple[Kind, ...] = ("best-of-n", "checkpoints")
 _PRESSURE = {"best-of-n": "n", "checkpoints": "checkpoint"}
 
@@ -165,13 +167,13 @@ def _headline(found: Mapping[str, Sequence[_Optimizer]]) -> str:
 
 
 def _verdict_on_several(found: Mapping[str, Sequence[_Optimizer]], turned: set[str]) -> str:
-    """How many proxies raise gold at the largest pressure, lower it, or neither; and how many make it turn."""
+    """How many proxies raise gold at the largest pressure, lower it, or show neither; and how many make it turn."""
     intervals = [group[-1].splits[-1].ci.get("delivered") for group in found.values() if group]
     raised = sum(bounds is not None and bounds[0] > 0 for bounds in intervals)
     lowered = sum(bounds is not None and bounds[1] < 0 for bounds in intervals)
-    counts = {"raise gold": raised, "lower gold": lowered, "do neither": len(found) - raised - lowered}
+    counts = {"raise gold": raised, "lower gold": lowered, "not shown to do either": len(found) - raised - lowered}
     told = ", ".join(f"{number} {words}" for words, number in counts.items() if number)
-    turn = f"{len(turned)} make gold rise, then fall" if turned else "none makes gold rise, then fall"
+    turn = f"{len(turned)} make gold rise, then fall" if turned else "none is shown to make gold rise, then fall"
     return f"{len(found)} proxies: {told}; {turn}"
 
 
@@ -250,22 +252,40 @@ def _pictures(optimizers: Sequence[_Optimizer]) -> list[Block]:
     ]
     if not curves:
         return []
-    domain = value_domain(curves)
-    figures = []
-    for optimizer, curve in zip(optimizers, curves, strict=True):
-        last = curve.points[-1]
-        laws = [] if optimizer.law is None else [optimizer.law]
-        figures.append(
-            Figure(
-                chart=overoptimization([curve], laws, x_title=optimizer.x_title, domain=domain),
-                title=METHOD_NAMES[optimizer.method],
-                subtitle=f"to {optimizer.at}" + (f"; dashed: fitted {laws[0].law}" if laws else ""),
-                alt=f"{optimizer.proxy}: at {optimizer.at} the proxy gained {signed(last.proxy)} and gold "
-                f"{signed(last.gold)} SD.",
-                name=f"{optimizer.proxy}-{optimizer.method}",
-            )
-        )
-    return [side_by_side(figures)]
+    panels: list[tuple[str, ...]] = [BOTH]
+    if _reach(curves, "proxy") > MOST_TIMES_GOLD * _reach(curves, "gold") > 0:
+        panels = [("gold",), ("proxy",)]
+    rows = [
+        [
+            _picture(optimizer, curve, shown, value_domain(curves, shown))
+            for optimizer, curve in zip(optimizers, curves, strict=True)
+        ]
+        for shown in panels
+    ]
+    if len(optimizers) == 1:
+        return [side_by_side([figure for row in rows for figure in row])]
+    return [side_by_side(row) for row in rows]
+
+
+def _reach(curves: Sequence[MeasuredCurve], what: str) -> float:
+    low, high = value_domain(curves, (what,))
+    return high - low
+
+
+def _picture(
+    optimizer: _Optimizer, curve: MeasuredCurve, shown: tuple[str, ...], domain: tuple[float, float]
+) -> Figure:
+    last = curve.points[-1]
+    laws = [optimizer.law] if optimizer.law is not None and "gold" in shown else []
+    gains = {"gold": f"gold gained {signed(last.gold)} SD", "proxy": f"the proxy {signed(last.proxy)} SD"}
+    alone = "" if len(shown) > 1 else f": {shown[0]}, on an axis of its own"
+    return Figure(
+        chart=overoptimization([curve], laws, x_title=optimizer.x_title, domain=domain, shown=shown),
+        title=f"{METHOD_NAMES[optimizer.method]}{alone}",
+        subtitle=f"to {optimizer.at}" + (f"; dashed: fitted {laws[0].law}" if laws else ""),
+        alt=f"{optimizer.proxy}: at {optimizer.at} {', '.join(gains[what] for what in shown)}.",
+        name=f"{optimizer.proxy}-{optimizer.method}{'-proxy' if shown == ('proxy',) else ''}",
+    )
 
 
 def _promise(optimizers: Sequence[_Optimizer]) -> list[Block]:

@@ -13,6 +13,7 @@ from overopt.reports.pages.blocks import Block, Bullets, Figure, Measured, Note,
 __all__ = ["fit_page"]
 
 Json = Mapping[str, Any]
+_GREEK = {"alpha": "α", "beta": "β", "gamma": "γ"}
 
 
 def fit_page(result: Json, *, source: str = "") -> Page:
@@ -31,38 +32,45 @@ def fit_page(result: Json, *, source: str = "") -> Page:
 
 def _curve(result: Json) -> list[Block]:
     rows = result["curve"]
-    blocks: list[Block] = [
-        Text(
-            f"Gold over base = `{result['formula']}`: α = {plain(result['alpha'], 3)} {interval(result['alpha_ci'], 3)}"
-            + ("" if result["beta"] is None else f", β = {plain(result['beta'], 3)} {interval(result['beta_ci'], 3)}")
-            + "."
-        )
-    ]
+    parameters = ", ".join(
+        f"{_GREEK.get(name, name)} = {plain(value, 3)} {interval(result['intervals'].get(name), 3)}".rstrip()
+        for name, value in result["parameters"].items()
+    )
+    blocks: list[Block] = [Text(f"Gold over base = `{result['formula']}`: {parameters}.")]
     axis = "n" if "n" in rows[0] else "checkpoint"
     method: Literal["best-of-n", "checkpoints"] = "best-of-n" if axis == "n" else "checkpoints"
     base = next((row for row in rows if row["kl"] == 0), None)
-    if all(row["proxy"] is not None for row in rows):
-        start = base["proxy"] if base is not None else 0.0
-        points = tuple(
-            CurvePoint(row[axis], row["kl"], row["d"], row["proxy"] - start, row["gold_gain"], gold_se=row["gold_se"])
-            for row in rows
+    shown = ("gold", "proxy") if all(row["proxy"] is not None for row in rows) else ("gold",)
+    start = base["proxy"] if base is not None and "proxy" in shown else 0.0
+    points = tuple(
+        CurvePoint(
+            row[axis], row["kl"], row["d"], row["proxy"] - start if "proxy" in shown else 0.0, row["gold_gain"],
+            gold_se=row["gold_gain_se"],
         )
-        curve = MeasuredCurve(method, "proxy", None, rows[0]["kl_kind"], points)
-        line = tuple((d, gold) for d, gold in result["line"])
-        law = FittedLaw(method, "proxy", None, result["law"], result["alpha"], result["beta"] or 0.0, line)
-        blocks.append(
-            Figure(
-                chart=overoptimization(
-                    [curve], [law], x_title=d_title(rows[0]["kl_kind"]), y_title="gain over the base policy (own units)"
-                ),
-                title="Gold and proxy",
-                subtitle="gain over the base policy; the line is the fitted law",
-                alt=f"At the last point gold gained {signed(points[-1].gold)}, the proxy {signed(points[-1].proxy)}.",
-                name="fit-curve",
-            )
+        for row in rows
+    )  # fmt: skip
+    curve = MeasuredCurve(method, "proxy", None, rows[0]["kl_kind"], points)
+    line = tuple((d, gold) for d, gold in result["line"])
+    law = FittedLaw(method, "proxy", None, result["law"], result["alpha"], result["beta"] or 0.0, line)
+    gains = f"gold gained {signed(points[-1].gold)}"
+    if "proxy" in shown:
+        gains += f", the proxy {signed(points[-1].proxy)}"
+    blocks.append(
+        Figure(
+            chart=overoptimization(
+                [curve], [law], x_title=d_title(rows[0]["kl_kind"]), y_title="gain over the base policy (own units)",
+                shown=shown,
+            ),
+            title="Gold and proxy" if "proxy" in shown else "Gold",
+            subtitle="gain over the base policy; the line is the fitted law"
+            + ("" if all(point.gold_se is None for point in points) else ", bands are 95%"),
+            alt=f"At the last point {gains}.",
+            name="fit-curve",
         )
+    )  # fmt: skip
     cells = [(row[axis], row["kl"], row["d"], Measured(plain(row["gold_gain"], 3), _error(row))) for row in rows]
-    blocks.append(Table((axis, "KL", "d", "gold over base"), tuple(cells)))
+    errors = " ± standard error" if any(map(_error, rows)) else ""
+    blocks.append(Table((axis, "KL", "d", f"gold over base{errors}"), tuple(cells)))
     if result.get("paper_split"):
         split = result["paper_split"]
         blocks.append(
@@ -75,7 +83,8 @@ def _curve(result: Json) -> list[Block]:
 
 
 def _error(row: Json) -> str:
-    return "" if row["gold_gain_se"] is None else f"± {plain(row['gold_gain_se'], 3)}"
+    # The base policy gains 0 over itself without an error.
+    return "" if not row["gold_gain_se"] else f"± {plain(row['gold_gain_se'], 3)}"
 
 
 def _rivals(result: Json) -> Table:

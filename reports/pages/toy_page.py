@@ -76,10 +76,9 @@ def _optimizer(name: str, found: Json) -> list[Block]:
     if found["fit"] is not None:
         blocks.append(
             Table(
-                ("law", "α", "β", "R²", "peak d", "peak gold"),
+                ("law", "α", "β", "R²", "peak"),
                 tuple(
-                    (row["law"], row["parameters"]["alpha"], row["parameters"].get("beta"), row["r2"], row["peak_d"],
-                     row["peak_gold"])
+                    (row["law"], row["parameters"]["alpha"], row["parameters"].get("beta"), row["r2"], row["peak"])
                     for row in found["fit"]["laws"]
                 ),
                 caption="Laws fitted to the exact gold, best first",

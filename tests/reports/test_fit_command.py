@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
 from overopt.reports.cli import main
+from overopt.reports.pages.fit_page import fit_page
 
 CURVE = "n,kl,gold,gold_se,proxy\n1,0,0,0,0\n2,.193,.30,.01,.4\n4,.636,.50,.01,.8\n8,1.204,.60,.01,1.2\n16,1.835,.61,.01,1.5\n32,2.497,.58,.01,1.8\n"  # noqa: E501
 
@@ -57,6 +59,31 @@ def test_text_and_page(curve, capsys) -> None:
     for part in ("rival laws", "Fitted law: peak", "The paper's split", "Note: intervals treat the points as"):
         assert part in text
     assert "<html" in (curve / "page.html").read_text()
+
+
+def test_the_page_draws_gold_without_a_proxy_and_names_every_parameter(curve, capsys) -> None:
+    rows = [line.split(",") for line in CURVE.splitlines()]
+    (curve / "gold.csv").write_text("\n".join(",".join(row[:3]) for row in rows) + "\n")
+    assert main(["fit", "gold.csv", "--law", "power", "--report", "page.html"]) == 0
+    page = (curve / "page.html").read_text()
+    assert page.count('class="chart"') == 1
+    assert re.search(r"</code>: α = [−\d.]+, β = [−\d.]+, γ = [−\d.]+\.</p>", page)
+
+
+def test_the_band_is_that_of_the_gain_and_the_base_point_has_none(curve, capsys) -> None:
+    errors = {"1": ".05", "32": ".05"}
+    rows = [line.split(",") for line in CURVE.splitlines()]
+    text = [",".join([n, kl, gold, errors.get(n, se), proxy]) for n, kl, gold, se, proxy in rows]
+    (curve / "curve.csv").write_text("\n".join(text) + "\n")
+    (figure,) = fit_page(fit(capsys, "curve.csv")).figures()
+    drawn = {
+        row["pressure"]: (row["high"] - row["low"]) / 2
+        for layer in figure.chart.to_dict()["layer"]
+        for row in layer["data"]["values"]
+        if row.get("what") == "gold" and "low" in row
+    }
+    assert drawn[1] == 0
+    assert drawn[32] == pytest.approx(1.96 * 0.05 * 2**0.5)
 
 
 @pytest.mark.parametrize(

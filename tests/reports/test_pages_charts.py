@@ -16,6 +16,7 @@ from overopt.reports.charts.gap import gap, gap_domain
 from overopt.reports.charts.labels import LINE_HEIGHT, apart
 from overopt.reports.charts.overoptimization import d_title, overoptimization, value_domain
 from overopt.reports.charts.theme import DARK, LIGHT, STEPS, TERMS, color, themed_spec
+from overopt.reports.charts.toy_chart import toy_terms
 from overopt.reports.charts.waterfall import waterfall
 from overopt.reports.pages.run_page import run_page
 
@@ -124,6 +125,20 @@ def test_labels_are_moved_apart_inside_the_axis():
     assert min(np.diff(placed)) >= LINE_HEIGHT / 300 - 1e-12
     assert placed[-1] <= 1.0
     assert placed[0] == 0.2
+
+
+@pytest.mark.parametrize("reach", [(-3.75, 10.4), (0.0, 700.0), (-0.2, 0.3)])
+def test_the_ticks_of_a_symmetric_log_axis_enclose_the_values(reach):
+    terms = dict.fromkeys((*TERMS, "delivered"), 0.0)
+    points = [terms | {"d": float(d), "delivered": value} for d, value in enumerate(reach)]
+    y = toy_terms(points).to_dict()["encoding"]["y"]
+    ticks = y.get("axis", {}).get("values")
+    if ticks is None:
+        assert max(map(abs, reach)) < 2, "Vega's own ticks do on a nearly linear axis"
+    else:
+        assert ticks[0] <= reach[0] < reach[1] <= ticks[-1]
+        assert y["scale"]["domain"] == [ticks[0], ticks[-1]]
+        assert y["axis"]["tickCount"] == len(ticks), "Vega thins the values out to the default count"
 
 
 def linear_rgb(name):

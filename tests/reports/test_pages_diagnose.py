@@ -95,10 +95,27 @@ def test_the_drawn_law_is_in_gold_sd(turning):
 
 def test_several_proxies_are_counted(several):
     headline = diagnose_page(several).headline
-    assert headline.startswith("4 proxies: 2 raise gold, 1 lower gold, 1 do neither")
+    assert headline.startswith("4 proxies: 2 raise gold, 1 lower gold, 1 not shown to do either; ")
+    assert headline.endswith("none is shown to make gold rise, then fall")
     html = page_html(diagnose_page(several))
     assert all(f"<h2>{name}</h2>" in html for name in ("good", "judge", "bad", "flat"))
     assert "promises" in figures(several)
+
+
+@pytest.mark.parametrize(("noise", "panels"), [(0.5, ["gold proxy"]), (6.0, ["gold", "proxy"])])
+def test_gold_gets_an_axis_of_its_own_where_the_proxy_would_flatten_it(noise, panels):
+    rng = np.random.default_rng(6)
+    gold = rng.standard_normal((PROMPTS, SAMPLES))
+    proxy = gold + noise * rng.standard_normal(gold.shape)
+    drawn = figures(record(ScoreBank.from_rectangle(gold, {"proxy": proxy})))
+    charts = [
+        figure.chart.to_dict() for name, figure in drawn.items() if name in ("proxy-best-of-n", "proxy-best-of-n-proxy")
+    ]
+    shown = [
+        sorted({row["what"] for layer in chart["layer"] for row in layer["data"]["values"] if "what" in row})
+        for chart in charts
+    ]
+    assert [" ".join(words) for words in shown] == panels
 
 
 def test_what_cannot_be_split_is_drawn_as_such(several):

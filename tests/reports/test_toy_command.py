@@ -64,6 +64,20 @@ def test_several_optimizers_page_and_out(capsys, tmp_path):
     assert set(json.loads(out.read_text())["optimizers"]) == {"best-of-n", "weights-gradient"}
 
 
+def test_a_peak_beyond_the_data_is_none_with_the_reason(capsys, tmp_path):
+    page = tmp_path / "page.html"
+    for world, reach in (("kink", "5.379"), ("additive", "5.379")):
+        arguments = ("toy", world, "--optimizer", "best-of-n", "--replicates", "0", "--report", str(page))
+        reason = f"no peak inside the data (d up to {reach})"
+        laws = json.loads(run(capsys, *arguments, "--json")[1])["optimizers"]["best-of-n"]["fit"]["laws"]
+        outside = [law for law in laws if law["peak_d"] is None]
+        assert "saturating" in {law["law"] for law in outside}
+        assert all((law["peak_gold"], law["peak"]) == (None, reason) for law in outside)
+        assert all(0 < law["peak_d"] < float(reach) and law["peak_gold"] > 0 for law in laws if law not in outside)
+        assert run(capsys, *arguments)[1].count(reason) == len(outside)
+        assert page.read_text().count(reason) == len(outside)
+
+
 def test_list_needs_no_world(capsys):
     code, out, _ = run(capsys, "toy", "--list", "--json")
     worlds = json.loads(out)["worlds"]

@@ -91,7 +91,7 @@ def diagnose_page(result: Json, *, source: str = "") -> Page:
         footer=(
             f"Scale: {result['scale']}. Gains are over the base policy; intervals are 95%, over prompts.",
             "promise − regressional − extremal − causal − unattributed = delivered. Promise and regressional depend on "
-            "the scale of the proxy; the other terms do not.",
+            "the scale of the proxy, extremal on the one its null is built on.",
         ),
     )
 

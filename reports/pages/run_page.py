@@ -182,7 +182,7 @@ def _decomposition(run: RunSummary) -> Section | None:
             *_seed_splits(run),
         ),
         lead="promise − regressional − extremal − causal − unattributed = delivered, exactly. "
-        "Promise and regressional depend on the proxy's scale; the other terms do not.",
+        "Promise and regressional depend on the proxy's scale, extremal on the one its null is built on (see below).",
     )
 
 

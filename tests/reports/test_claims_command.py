@@ -112,7 +112,10 @@ def test_a_claim_declared_false_is_ok_when_refuted(tmp_path, capsys):
         ("def f(:\n", "line 3: "),
         ("import nothing_of_this_name\n", "line 3: ModuleNotFoundError"),
         ("x = 1\n", "defines no claim"),
-        ('@claim("t", finite_tables())\ndef mine(world):\n    return world.speed\n', "line 5: claim 'mine': AttributeError"),
+        (
+            '@claim("t", finite_tables())\ndef mine(world):\n    return world.speed\n',
+            "line 5: claim 'mine': AttributeError",
+        ),
         ('@claim("t", finite_tables())\ndef mine(world):\n    return float("nan")\n', "got NaN"),
         ('@claim("t", 3)\ndef mine(world):\n    return 1\n', "mine.py"),
         ('@claim("t", finite_tables(), verdict="perhaps")\ndef mine(world):\n    return 1\n', "`verdict` must be"),

@@ -81,7 +81,7 @@ def with_own_models(recipe: Recipe, source: WorldSource, bases: Sequence[str]) -
     given, names, shares = [], {}, {}
     for i, size in enumerate(used):
         place = places[i] if len(places) > 1 else places[0]
-        config = read_config("proxy base", place)
+        config = read_config("proxy base" if bases else "policy", place)
         depth = config.num_hidden_layers
         layers = depth if len(places) > 1 else round(depth ** ((i + 1) / len(used)))
         names[size.name] = f"{_slug(place)}-{layers}l"

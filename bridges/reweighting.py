@@ -39,6 +39,11 @@ class ReweightedCurve:
     effective_samples: Array
     support_kl: float | None
 
+    @property
+    def supported(self) -> Curve:
+        """The points with at least 10 effective samples per prompt."""
+        return self.curve.take(np.flatnonzero(self.effective_samples >= MIN_EFFECTIVE_SAMPLES))
+
 
 def best_of_poisson_curve(bank: ScoreBank, proxy: str, mean_n: Sequence[float]) -> ReweightedCurve:
     """Best-of-n with ``n = 1 + Poisson(mu)``, mu = mean_n - 1: density ``(1 + mu u) exp(mu (u - 1))`` in the rank u.

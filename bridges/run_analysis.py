@@ -25,7 +25,7 @@ from overopt.bridges.decomposition import (
 from overopt.bridges.experiments import experiment_trends
 from overopt.bridges.fits import fit_curve
 from overopt.bridges.recalibration import logit_rescale
-from overopt.bridges.reweighting import MIN_EFFECTIVE_SAMPLES, best_of_poisson_curve
+from overopt.bridges.reweighting import ReweightedCurve, best_of_poisson_curve
 from overopt.bridges.run_data import GOLD, PolicyRun, RunData, read_run
 from overopt.bridges.run_summary import (
     CurvePoint,
@@ -49,6 +49,10 @@ FLOORED_SHARE = 0.5
 MOVING_REWARD = ("iterated",)
 """Kinds of optimizers whose reward changes on the way: no promise of one proxy can be split."""
 SHOWN_PROMPTS = 5
+REWEIGHTED: Mapping[str, Callable[[ScoreBank, str, Sequence[float]], ReweightedCurve]] = {
+    "best-of-poisson": best_of_poisson_curve
+}
+"""Optimizers that weigh the base policy's samples anew, by the name that a recipe gives them."""
 
 Array = NDArray[np.float64]
 Advance = Callable[[int], None]
@@ -94,9 +98,9 @@ def analyse(
         laws.extend(fitted_laws(best_of_n[name], "best-of-n", name, None, ("bon",), seed))
         if name in optimized:
             for method in data.config["recipe"].get("reweighted", ()):
-                curve = unit_curve(REWEIGHTED[method](bank, name, curve.pressure), split)
-                curves.append(measured(curve, method, name, None))
-                peaks.append(gold_peak(curve, method, name, None))
+                reweighted = REWEIGHTED[method](bank, name, curve.pressure.tolist()).supported
+                curves.append(measured(unit_curve(reweighted, split), method, name, None))
+                peaks.append(gold_peak(unit_curve(reweighted, split), method, name, None))
         if name == headline:
             sentences.extend(split.sentences())
             scale = split.scale.kind
@@ -274,17 +278,6 @@ def checkpoint_rows(split: CheckpointDecomposition, curve: Curve, policy: Policy
             )
         )
     return rows
-
-
-def supported_best_of_poisson(bank: ScoreBank, proxy: str, mean_n: Array) -> Curve:
-    """Best-of-Poisson as far as the bank's samples carry it."""
-    reweighted = best_of_poisson_curve(bank, proxy, mean_n.tolist())
-    carried = np.flatnonzero(reweighted.effective_samples >= MIN_EFFECTIVE_SAMPLES)
-    return reweighted.curve.take(carried)
-
-
-REWEIGHTED: Mapping[str, Callable[[ScoreBank, str, Array], Curve]] = {"best-of-poisson": supported_best_of_poisson}
-"""Optimizers that weigh the base policy's samples anew, by the name that a recipe gives them."""
 
 
 def gold_peak(curve: Curve, method: str, proxy: str, seed: int | None) -> GoldPeak:

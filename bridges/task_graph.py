@@ -102,7 +102,7 @@ class _Job:
         needs = {stage: run.outputs_of(stage) for stage in task.needs}
         # A run that goes on after its code has changed works the stage again: no table mixes two versions.
         inputs = {"own": task.inputs, "needs": needs, "code": code_of(task.work)}
-        address = None if store is None else store.address(task.stage, task.work, inputs)
+        address = None if store is None else store.address(task.stage, inputs)
         return cls(run, task, inputs, store, address)
 
     @property
@@ -242,7 +242,7 @@ class _Schedule:
         settled = False
         for key, (run, task) in list(self.waiting.items()):
             # Later tasks wait here, so that the order of the tasks is the order of priority.
-            if len(self.running) == self.engine.slots:
+            if len(self.running) >= self.engine.slots:  # a cluster may have shrunk
                 return False
             if key not in self.waiting or not self.finished.issuperset((run.path, stage) for stage in task.needs):
                 continue

@@ -91,12 +91,12 @@ class TaskStore:
         """The store that all runs below one parent folder share: ``.store`` beside ``folder``."""
         return cls(folder.resolve().parent / ".store")
 
-    def address(self, stage: str, work: Callable[..., Any], inputs: Any) -> str:
-        """The content address of what ``work`` makes of ``inputs``.
+    def address(self, stage: str, inputs: Any) -> str:
+        """The content address of what ``stage`` makes of ``inputs``, which hold its code (:func:`code_of`).
 
         The stage's name is part of it because random streams are keyed by it.
         """
-        return fingerprint({"stage": stage, "code": code_of(work), "inputs": inputs, "versions": dict(self.versions)})
+        return fingerprint({"stage": stage, "inputs": inputs, "versions": dict(self.versions)})
 
     def _entry(self, address: str) -> Path:
         return self.path / address[:2] / address

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
+from overopt.theory.errors import InputError
+
 __all__ = [
     "MAX_RETRIES",
     "Advance",
@@ -100,12 +102,11 @@ class RemoteTraceback(Exception):
 
 
 def _portable(error: Exception) -> Exception:
-    """``error`` where it survives the way to another process, else its text."""
-    try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:
-        return RuntimeError(f"{type(error).__name__}: {error}")
-    return error
+    """``error`` if it is one that is rebuilt from plain arguments in another process, else its text."""
+    known = isinstance(error, InputError) or type(error).__module__ == "builtins"
+    if known and all(type(part) in (str, int, float, bool, type(None)) for part in error.args):
+        return error
+    return RuntimeError(f"{type(error).__name__}: {error}")
 
 
 def answer(call: Call, advance: Advance) -> tuple[Any, ...]:

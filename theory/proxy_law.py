@@ -102,10 +102,16 @@ class FrozenLaw:
         kind = getattr(self.distribution, "dist", None)
         if not isinstance(kind, type(student_t)):
             return None
-        df, centre, scale = kind._parse_args(*self.distribution.args, **self.distribution.kwds)  # type: ignore[attr-defined]
-        if not all(np.ndim(part) == 0 and np.isfinite(part) for part in (*df, centre, scale)):
+        frozen: Any = self.distribution
+        given = {
+            "loc": 0.0,
+            "scale": 1.0,
+            **dict(zip(("df", "loc", "scale"), frozen.args, strict=False)),
+            **frozen.kwds,
+        }
+        if not all(np.ndim(part) == 0 and np.isfinite(part) for part in given.values()):
             return None
-        return float(df[0]), float(centre), float(scale), float(self.distribution.logpdf(centre))
+        return float(given["df"]), float(given["loc"]), float(given["scale"]), float(frozen.logpdf(given["loc"]))
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,13 @@ from scipy import optimize, special
 
 from overopt.bridges.decomposition.blocks import Block
 from overopt.bridges.decomposition.flat import FlatSamples
+from overopt.bridges.reweighting import MIN_EFFECTIVE_SAMPLES
 
 __all__ = ["KLBudget", "kl_budget", "proxy_law_kl", "tilt_kl"]
 
 Array = NDArray[np.float64]
 
 BINS = 32
-MIN_EFFECTIVE_SAMPLES = 10.0
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,9 @@ from overopt.bridges.decomposition.terms import Term
 __all__ = ["best_of_n_sentences", "checkpoint_sentences", "unit_name"]
 
 MISMATCH = 0.1
-IMPOSSIBLE = 0.8
-"""Share of the KL that a gain needs at least, below which the KL given cannot be that of these samples."""
+IMPOSSIBLE, NOISE = 0.8, 0.05
+"""Share of the KL that a gain needs at least, below which the KL given cannot be that of these samples; and the nats
+by which it must fall short too, because a gain of 0 that is measured with error seems to need some."""
 
 
 def _number(term: Term) -> str:
@@ -134,7 +135,8 @@ def _best_of_n_help(result: BestOfNDecomposition, last: BestOfNPoint, unit: str)
         f"proxy (more label data, an ensemble) can win back at most {left:.2f}"
     )
     if last.dependent_error > 0:
-        text += f", {last.extremal.estimate:.2f} of it by fresh labels on the samples that the proxy likes best"
+        fresh = min(last.extremal.estimate or 0.0, left)
+        text += f", {fresh:.2f} of it by fresh labels on the samples that the proxy likes best"
     highest = max(point.delivered.estimate or 0.0 for point in result.points)
     return [f"{text}; a smaller n would only give up gold." if highest == last.delivered.estimate else f"{text}."]
 
@@ -253,6 +255,6 @@ def _budget_lines(last: CheckpointPoint, where: str) -> list[str]:
         return [f"{where} the proxy's gain needs {needed} of KL at least; the KL spent is not known."]
     share = "" if budget.efficiency is None else f" ({budget.efficiency:.0%} efficient)"
     text = f"{where} {budget.spent:.2f} nats of KL were spent; the proxy's gain needs {needed}{share}."
-    if budget.spent < IMPOSSIBLE * budget.tilt:
+    if budget.spent < min(IMPOSSIBLE * budget.tilt, budget.tilt - NOISE):
         text += " No policy can do that: is the KL a mean per token, or of another policy?"
     return [text]

@@ -75,10 +75,8 @@ def _judge(fault: str, optimizer: str, rows: list[SplitRow], expected: tuple[str
         else:
             largest = sum(values[term] for term in expected) > max(values[term] for term in others)
             found.append(largest and any(term in known and known[term][0] > 0 for term in expected))
-        covers = [known[term][0] <= 0 <= known[term][1] for term in others if term in known]
-        # A term whose size is known to be nothing needs no interval.
-        small = [abs(values[term]) < NEGLIGIBLE for term in others if values[term] is not None and term not in known]
-        alone.append(False if not all(covers) else True if len(covers) + sum(small) == len(others) else None)
+        nothing = [_is_nothing(row, term) for term in others]
+        alone.append(False if False in nothing else None if None in nothing else True)
     name = " + ".join(expected)
     return [
         trend(f"{where}: {name} is the largest term and its interval excludes 0.", _all(found), evidence),
@@ -87,6 +85,16 @@ def _judge(fault: str, optimizer: str, rows: list[SplitRow], expected: tuple[str
             f"{alone.count(True)} of {len(alone)} rows",
         ),
     ]  # fmt: skip
+
+
+def _is_nothing(row: SplitRow, term: str) -> bool | None:
+    """Whether a term's interval covers 0; None where it cannot be told."""
+    value = getattr(row, term)
+    if value is None:
+        return None
+    if term in row.ci:
+        return row.ci[term][0] <= 0 <= row.ci[term][1]
+    return True if abs(value) < NEGLIGIBLE else None
 
 
 def _all(holds: list[bool | None]) -> Verdict:

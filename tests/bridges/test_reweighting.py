@@ -72,6 +72,7 @@ def test_support_runs_out_and_is_said(bank) -> None:
     assert (np.diff(found.effective_samples) < 0).all()
     assert found.curve.kl[-1] <= np.log(2000) + 1e-9
     first = int(np.flatnonzero(found.effective_samples < 10)[0])
+    assert found.supported.pressure.tolist() == found.curve.pressure[:first].tolist()
     assert found.support_kl == found.curve.kl[first]
     truth = np.array([0.0, 1.0, 2.0, 3.0, 5.0, 20.0])
     assert found.curve.proxy[-1] < truth[-1] / 4, "beyond the support the estimate is biased low"

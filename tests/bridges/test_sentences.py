@@ -117,6 +117,19 @@ def test_a_kl_that_no_policy_could_do_with_is_flagged():
         assert any("No policy can do that" in text for text in said) is flagged
 
 
+def test_a_policy_that_has_hardly_moved_is_not_called_impossible():
+    """The gain of the base policy itself, from few samples, seems to need some KL."""
+    rng = np.random.default_rng(11)
+    gold = rng.standard_normal((40, 64))
+    bank = ScoreBank.from_rectangle(gold, {"p": gold + rng.standard_normal(gold.shape)})
+    for _ in range(20):
+        few = rng.standard_normal((40, 4))
+        tuned = {1.0: ScoreBank.from_rectangle(few, {"p": few + rng.standard_normal(few.shape)})}
+        run = Checkpoints(tuned, {1.0: KL(0.0, "full-vocabulary", standard_error=0.0)})
+        said = decompose_checkpoints(bank, run, "p", rng=rng).sentences()
+        assert not any("No policy can do that" in text for text in said)
+
+
 def test_a_proxys_answer_does_not_depend_on_the_columns_beside_it():
     rng = np.random.default_rng(10)
     bank = drawn(rng, rng.standard_normal)

@@ -11,12 +11,12 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from slow_stages import die, fail, graph, join_parts
+from slow_stages import die, fail, graph, join_parts, write_part
 
 from overopt.bridges.run_directory import RunDirectory
-from overopt.bridges.task_graph import Failure, Task, run_graphs, run_tasks
-from overopt.bridges.task_store import TaskStore, code_fingerprint
-from overopt.bridges.worker_processes import WorkerProcesses
+from overopt.bridges.task_graph import Failure, Task, _Job, run_graphs, run_tasks
+from overopt.bridges.task_store import TaskStore, code_fingerprint, code_of
+from overopt.bridges.worker_processes import Done, WorkerProcesses
 from overopt.theory.errors import InputError
 
 STAGES = {"part/0", "part/1", "part/2", "last"}
@@ -85,16 +85,15 @@ def test_only_what_other_inputs_decide_is_worked(kept):
 
 
 def test_the_address_depends_on_everything_that_decides_the_bytes(tmp_path):
-    store = TaskStore(tmp_path, {"overopt": "1"})
-    here = store.address("a", partial(die, 1), {"n": 1})
-    assert here == store.address("a", partial(die, 2), {"n": 1}), "bound arguments count only as `inputs`"
-    others = [
-        store.address("b", partial(die, 1), {"n": 1}),
-        store.address("a", fail, {"n": 1}),
-        store.address("a", partial(die, 1), {"n": 2}),
-        TaskStore(tmp_path, {"overopt": "2"}).address("a", partial(die, 1), {"n": 1}),
-    ]
-    assert len({here, *others}) == 5
+    run, store = opened(tmp_path / "run"), TaskStore(tmp_path, {"overopt": "1"})
+
+    def address(stage="a", work=partial(die, 1), inputs=1, store=store):
+        return _Job.ready(run, Task(stage, work, inputs), store).address
+
+    assert address() == address(work=partial(die, 2)), "bound arguments count only as `inputs`"
+    newer = TaskStore(tmp_path, {"overopt": "2"})
+    others = [address(stage="b"), address(work=fail), address(inputs=2), address(store=newer)]
+    assert len({address(), *others}) == 5
 
 
 def test_a_damaged_entry_is_computed_again_and_replaced(copied, tmp_path):
@@ -179,9 +178,64 @@ def test_other_code_has_another_address(tmp_path, before, after, same):
         spec = importlib.util.spec_from_file_location(path.stem, path)
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        return store.address("a", module.work, {"n": 1})
+        return store.address("a", {"n": 1, "code": code_of(module.work)})
 
     assert (address(STAGE) == address(STAGE.replace(before, after))) is same
+
+
+class ShrinkingEngine:
+    """Runs a call when it is asked for events, and has room for one call after the first two began."""
+
+    def __init__(self) -> None:
+        self.calls: dict[object, object] = {}
+        self.slots, self.most = 2, 0
+
+    def submit(self, key, call) -> None:
+        self.calls[key] = call
+        self.most = max(self.most, len(self.calls))
+        if len(self.calls) == 2:
+            self.slots = 1
+
+    def events(self, timeout):
+        key = next(iter(self.calls))
+        return [Done(key, self.calls.pop(key)(lambda units: None))]
+
+    def close(self) -> None:
+        self.calls.clear()
+
+
+def test_a_cluster_that_shrinks_is_given_no_more_than_it_has_room_for(tmp_path):
+    engine, run = ShrinkingEngine(), opened(tmp_path / "run")
+    tasks = [Task(f"{number}", partial(write_part, 0.0, str(number)), number) for number in range(6)]
+    assert len(run_tasks(run, tasks, engine=engine)) == 6
+    assert engine.most == 2
+
+
+class OddError(Exception):
+    def __init__(self, first, second) -> None:
+        super().__init__(f"{first} and {second}")
+
+
+def raise_odd(advance):
+    raise OddError(1, 2)
+
+
+def raise_known(advance):
+    raise InputError("one line")
+
+
+def test_an_error_that_another_process_could_not_rebuild_travels_as_text():
+    engine = WorkerProcesses(1)
+    try:
+        for call, kind, text in ((raise_odd, RuntimeError, "OddError: 1 and 2"), (raise_known, InputError, "one line")):
+            engine.submit("key", call)
+            events = []
+            while not events:
+                events = engine.events(1.0)
+            assert type(events[0].error) is kind
+            assert str(events[0].error) == text
+    finally:
+        engine.close()
 
 
 def test_equal_tasks_of_several_runs_are_worked_once(tmp_path):

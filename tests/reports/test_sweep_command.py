@@ -65,7 +65,7 @@ def test_a_sweep_on_own_models_is_runs_on_own_models(capsys, tmp_path):
 def test_a_device_that_is_not_there_is_one_line(capsys, tmp_path):
     torch = pytest.importorskip("torch", reason="the lm extra is not installed")
     if torch.cuda.is_available():
-        pytest.skip("there is one")
+        pytest.skip("this machine has a CUDA device, which the command would use")
     assert "no CUDA device found" in refused(capsys, "smoke", "--out", str(tmp_path / "sweep"), "--device", "cuda")
 
 

@@ -87,7 +87,9 @@ def test_only_what_other_inputs_decide_is_worked(kept):
 def test_the_address_depends_on_everything_that_decides_the_bytes(tmp_path):
     run, store = opened(tmp_path / "run"), TaskStore(tmp_path, {"overopt": "1"})
 
-    def address(stage="a", work=partial(die, 1), inputs=1, store=store):
+    dies_once = partial(die, 1)
+
+    def address(stage="a", work=dies_once, inputs=1, store=store):
         return _Job.ready(run, Task(stage, work, inputs), store).address
 
     assert address() == address(work=partial(die, 2)), "bound arguments count only as `inputs`"

@@ -9,16 +9,16 @@ import torch
 from tabular_policy import EOS, LONGEST, PAD, PROMPT, TabularPolicy, all_completions, sequence_logprob
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from overopt.bridges.lm.sampler import sample_completions
+from overopt.bridges.lm.sampler import DROP_SHARE, sample_completions
 from overopt.theory.errors import InputError
 
 pytestmark = pytest.mark.lm
 
 
-def small_llama() -> LlamaForCausalLM:
+def small_llama(vocabulary: int = 101) -> LlamaForCausalLM:
     torch.manual_seed(3)
     config = LlamaConfig(
-        vocab_size=101, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
+        vocab_size=vocabulary, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
         num_key_value_heads=2, max_position_embeddings=32, initializer_range=0.5,
         pad_token_id=0, bos_token_id=1, eos_token_id=2,
     )  # fmt: skip
@@ -57,14 +57,17 @@ def test_logprob_is_the_policys_at_the_sampling_temperature():
 
 
 def test_batching_padding_and_dropping_ended_rows_change_nothing():
-    model = small_llama()
-    prompts = [[1, 5, 9], [1, 7], [1, 30, 31, 32, 33], [1, 2 + 60]] * 6
+    model = small_llama(vocabulary=11)  # one token in eleven ends a completion
+    prompts = [[1, 5, 9], [1, 7], [1, 3, 4, 5, 6], [1, 10]] * 16
     options = {"max_new_tokens": 12, "eos": 2, "pad": 0}
-    together = sample_completions(np.random.default_rng(0), model, prompts, batch_size=24, **options)
+    together = sample_completions(np.random.default_rng(0), model, prompts, batch_size=64, **options)
     apart = sample_completions(np.random.default_rng(0), model, prompts, batch_size=1, **options)
     np.testing.assert_array_equal(together.tokens, apart.tokens)
     np.testing.assert_allclose(together.logprob, apart.logprob, atol=1e-4)
-    assert (together.mask.sum(1) < 12).any(), "no row ended early: the test does not test what it should"
+    length = together.mask.sum(1)
+    early = (length <= 6).sum()
+    assert early > len(prompts) // DROP_SHARE, "too few rows ended early to be dropped"
+    assert (length[-early:] > 6).any(), "no row had to move into the place of one that ended"
 
 
 def test_cached_logprob_equals_one_full_pass():

@@ -33,6 +33,7 @@ __all__ = [
     "RemoteTraceback",
     "WorkerProcesses",
     "answer",
+    "end_with_parent",
 ]
 
 MAX_RETRIES = 3
@@ -117,17 +118,24 @@ def answer(call: Call, advance: Advance) -> tuple[Any, ...]:
         return "failed", _portable(error), traceback.format_exc()
 
 
-def _serve(pipe: Connection, parent: int, prepare: Callable[[], None] | None, environment: Mapping[str, str]) -> None:
-    os.environ.update(environment)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
+def end_with_parent(parent: int) -> None:
+    """Make this process end when ``parent``, the process id of the one that started it, is gone.
 
-    def follow_parent() -> None:
-        # A worker must not go on writing after its parent was killed: the next run would meet its files.
+    A worker must not go on writing after its parent was killed: the next run would meet its files.
+    """
+
+    def follow() -> None:
         while os.getppid() == parent:
             time.sleep(0.2)
         os._exit(1)
 
-    threading.Thread(target=follow_parent, daemon=True).start()
+    threading.Thread(target=follow, daemon=True).start()
+
+
+def _serve(pipe: Connection, parent: int, prepare: Callable[[], None] | None, environment: Mapping[str, str]) -> None:
+    os.environ.update(environment)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
+    end_with_parent(parent)
     if prepare is not None:
         prepare()
     while True:

@@ -18,6 +18,7 @@ from overopt.bridges.provenance import commit
 from overopt.bridges.validation.policy_worlds import POLICY_WORLDS
 from overopt.bridges.validation.table_fuzz import FuzzTrial
 from overopt.bridges.validation.trials import BankTrial, Outcome, PolicyTrial, Trial
+from overopt.bridges.worker_processes import end_with_parent
 from overopt.theory.errors import InputError
 
 __all__ = ["STUDIES", "Cell", "Rate", "Tally", "run_cell", "tally_path"]
@@ -184,7 +185,9 @@ def run_cell(
                 tally.write(path)
             yield tally
         return
-    with ProcessPoolExecutor(processes, get_context("spawn"), initializer=_set_trial, initargs=(trial,)) as pool:
+    with ProcessPoolExecutor(
+        processes, get_context("spawn"), initializer=_start, initargs=(trial, os.getpid())
+    ) as pool:
         for chunk in chunks:
             for outcome in pool.map(_own_repetition, chunk, chunksize=4):
                 tally.add(outcome)
@@ -200,8 +203,9 @@ def _repetition(trial: Trial, seed: tuple[int, int, int]) -> Outcome:
 _TRIAL: list[Trial] = []
 
 
-def _set_trial(trial: Trial) -> None:
+def _start(trial: Trial, parent: int) -> None:
     """Hold the trial in a worker process: its truth is megabytes, sent once and not with every repetition."""
+    end_with_parent(parent)
     _TRIAL[:] = [trial]
 
 

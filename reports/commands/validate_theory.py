@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -10,6 +11,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from overopt.bridges.worker_processes import end_with_parent
 from overopt.reports.output import print_json, print_table, progress
 
 if TYPE_CHECKING:
@@ -37,7 +39,8 @@ def validate_claims(out: Path, as_json: bool, *, examples: int = LEDGER_EXAMPLES
     found: dict[str, Any] = record["claims"]
     names = [entry.id for entry in ledger()]
     waiting = [name for name in names if name not in found]
-    with progress() as bar, ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+    pool = ProcessPoolExecutor(processes, get_context("spawn"), initializer=end_with_parent, initargs=(os.getpid(),))
+    with progress() as bar, pool:
         task = bar.add_task("searching", total=len(names), completed=len(found))
         for done in as_completed([pool.submit(_searched, name, examples) for name in waiting]):
             name, row = done.result()

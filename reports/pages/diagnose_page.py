@@ -89,7 +89,8 @@ def diagnose_page(result: Json, *, source: str = "") -> Page:
         hero=hero,
         sections=tuple(sections),
         footer=(
-            f"Scale: {result['scale']}. Gains are over the base policy; intervals are 95%, over prompts.",
+            f"Scale: {result['scale']}. Gains are over the base policy; intervals are 95%, over prompts."
+            + (" On this scale what is marked gold SD counts gold's own units." if result["scale"] == "raw" else ""),
             "promise − regressional − extremal − causal − unattributed = delivered. Promise and regressional depend on "
             "the scale of the proxy, extremal on the one its null is built on.",
         ),

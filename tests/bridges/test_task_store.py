@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from functools import partial
 from pathlib import Path
 
@@ -300,3 +301,34 @@ def test_a_failing_task_stops_only_what_needs_it(tmp_path):
     assert "in fail" in failures[0].traceback
     assert [text_of(run) for run in runs] == [TEXT, TEXT]
     assert not (runs[0].path / "after").exists()
+
+
+def test_a_process_ends_with_the_one_that_started_it(tmp_path):
+    """A pool's worker after a SIGKILL of its parent; without the watch it would wait for ever."""
+    script = tmp_path / "parent.py"
+    script.write_text(
+        "import os, time\n"
+        "from concurrent.futures import ProcessPoolExecutor\n"
+        "from multiprocessing import get_context\n"
+        "from overopt.bridges.worker_processes import end_with_parent\n"
+        "if __name__ == '__main__':\n"
+        "    watch = {'initializer': end_with_parent, 'initargs': (os.getpid(),)}\n"
+        "    pool = ProcessPoolExecutor(1, get_context('spawn'), **watch)\n"
+        "    print(pool.submit(os.getpid).result(), flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True) as parent:
+        worker = int(parent.stdout.readline())
+        parent.kill()
+    deadline = time.monotonic() + 20
+    while _runs(worker) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not _runs(worker)
+
+
+def _runs(process: int) -> bool:
+    """Whether a process is there and no zombie."""
+    try:
+        return "State:\tZ" not in Path(f"/proc/{process}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False

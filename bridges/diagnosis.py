@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from overopt.bridges.best_of_n import best_of_n_curve
+from overopt.bridges.bounded_bank import some_prompts, some_samples
 from overopt.bridges.checkpoints import Checkpoints, checkpoint_curve
 from overopt.bridges.curve import Curve
 from overopt.bridges.decomposition import (
@@ -27,8 +28,8 @@ from overopt.theory.errors import InputError
 
 __all__ = ["DECOMPOSED_ROWS", "Diagnosis", "OptimizerDiagnosis", "ProxyDiagnosis", "diagnose"]
 
-DECOMPOSED_ROWS = 2_000_000
-"""A larger bank is decomposed on so many of its rows (whole prompts, drawn at random); its curve uses all rows."""
+DECOMPOSED_ROWS = 1_000_000
+"""A larger bank is decomposed on about so many of its rows; its curve uses all rows."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,16 @@ def diagnose(
     """
     generator = rng or np.random.default_rng(0)
     found = list(warnings)
-    memory = _in_memory(bank, generator, found)
+    memory, left_out = some_prompts(bank, DECOMPOSED_ROWS, generator)
+    if left_out:
+        found.append(
+            f"the bank has {bank.n_rows:,} rows: the best-of-n curve and its fit use all of them, the decomposition "
+            f"and the stopping rules {left_out}."
+        )
+    start = memory
+    if checkpoints is not None and memory.n_prompts < bank.n_prompts:
+        start, left_out = some_samples(bank, DECOMPOSED_ROWS, generator)
+        found.append(f"the checkpoints are compared with base samples of every prompt, {left_out}.")
     stream = int(generator.integers(2**63))
     proxies: dict[str, ProxyDiagnosis] = {}
     for name in bank.proxies:
@@ -153,32 +163,12 @@ def diagnose(
         if bank.samples_per_prompt >= 2:
             best_of_n = _best_of_n(bank, memory, name, own, scale, law or "bon", found)
         if checkpoints is not None and name in checkpoints.proxies:
-            run = _checkpoints(memory, checkpoints, name, own, scale, law or "rl", found)
+            run = _checkpoints(start, checkpoints, name, own, scale, law or "rl", found)
         verdicts = proxy_verdicts(memory, name, [part for part in (best_of_n, run) if part is not None])
         proxies[name] = ProxyDiagnosis(name, best_of_n, run, verdicts)
     if bank.samples_per_prompt < 2:
         found.append("the base policy has one sample per prompt: no best-of-n curve and no test on base samples.")
     return Diagnosis(scale, bank.n_prompts, bank.samples_per_prompt, proxies, tuple(dict.fromkeys(found)))
-
-
-def _in_memory(bank: ScoreBank | StoredBank, rng: np.random.Generator, warnings: list[str]) -> ScoreBank:
-    """The bank, or a random choice of its prompts that fits into ``DECOMPOSED_ROWS`` rows."""
-    keep = max(2, int(bank.n_prompts * DECOMPOSED_ROWS / bank.n_rows))
-    if keep >= bank.n_prompts:
-        return ScoreBank.concatenate(list(bank.chunks()))
-    chosen = np.sort(rng.choice(bank.n_prompts, size=keep, replace=False))
-    warnings.append(
-        f"the bank has {bank.n_rows:,} rows: the curve and its fit use all of them, the decomposition and the stopping "
-        f"rules {keep:,} of {bank.n_prompts:,} prompts, drawn at random."
-    )
-    parts = []
-    first = 0
-    for chunk in bank.chunks():
-        here = chosen[(chosen >= first) & (chosen < first + chunk.n_prompts)] - first
-        if here.size:
-            parts.append(chunk.take(here))
-        first += chunk.n_prompts
-    return ScoreBank.concatenate(parts)
 
 
 def _best_of_n(

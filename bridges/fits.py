@@ -22,6 +22,8 @@ Array = NDArray[np.float64]
 Interval = tuple[float | None, float | None]
 TRAINING_SHARE = 2 / 3
 """Share of a curve's points, lowest d first, that the held-out comparison fits; the rest is scored."""
+_DRAWS_AT_ONCE = 8_000_000
+"""Numbers of the bootstrap that are in memory at once."""
 
 
 @dataclass(frozen=True)
@@ -267,8 +269,14 @@ def _resampled_gains(
         values = (clusters.gold_gain if quantity == "gold" else clusters.proxy_gain)[:, order]
         if clusters.count < 2 or not np.isfinite(values).all():
             return None
-        draws = rng.multinomial(clusters.count, np.full(clusters.count, 1 / clusters.count), size=count)
-        return np.asarray(draws @ values / clusters.count)
+        equal = np.full(clusters.count, 1 / clusters.count)
+        at_once = max(1, _DRAWS_AT_ONCE // clusters.count)
+        return np.concatenate(
+            [
+                rng.multinomial(clusters.count, equal, size=min(at_once, count - first)) @ values / clusters.count
+                for first in range(0, count, at_once)
+            ]
+        )
     covariance = curve.gain_covariance if quantity == "gold" else curve.proxy_covariance
     error = np.sqrt(np.diagonal(covariance))[order]
     if not np.isfinite(error).all():

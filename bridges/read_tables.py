@@ -83,15 +83,17 @@ def read_tables(
     proxies = proxy_names(tables, wanted)
     stored = _stored(tables, wanted, proxies)
     warnings: list[str] = []
-    if stored is not None:
-        _check_bank(stored, stored.names, stored.path, warnings)
-        return Tables(stored, None, tuple(warnings))
     base, tuned = TableRows(), TableRows()
     kinds: dict[str, str] = {}
     for table in tables:
-        append_rows(table, wanted, proxies, base, tuned, kinds)
+        if stored is None or table.path != stored.path:
+            append_rows(table, wanted, proxies, base, tuned, kinds)
     estimator = _estimator(kinds, kl_kind)
-    bank = _bank(base, proxies, warnings) if base.files else None
+    bank: ScoreBank | StoredBank | None = stored
+    if stored is None and base.files:
+        bank = _score_bank(base, {name: f"proxy:{name}" for name in proxies}, None, base.locate)
+    if bank is not None:
+        _check_bank(bank, ", ".join(base.files) if stored is None else stored.path, warnings)
     checkpoints = _checkpoints(tuned, proxies, wanted, estimator, warnings) if tuned.files else None
     if checkpoints is not None:
         bank, checkpoints = _with_base(bank, checkpoints, warnings)
@@ -143,15 +145,9 @@ def _score_bank(
     )
 
 
-def _bank(rows: TableRows, proxies: tuple[str, ...], warnings: list[str]) -> ScoreBank:
-    bank = _score_bank(rows, {name: f"proxy:{name}" for name in proxies}, None, rows.locate)
-    _check_bank(bank, bank.prompts, ", ".join(rows.files), warnings)
-    return bank
-
-
-def _check_bank(bank: ScoreBank | StoredBank, prompts: tuple[str, ...], where: str, warnings: list[str]) -> None:
+def _check_bank(bank: ScoreBank | StoredBank, where: str, warnings: list[str]) -> None:
     smallest, largest = bank.samples_per_prompt, int(bank.counts.max())
-    name = prompts[int(np.argmin(bank.counts))]
+    name = bank.prompts[int(np.argmin(bank.counts))]
     if smallest < 2:
         single = int((bank.counts == 1).sum())
         raise InputError(
@@ -265,7 +261,9 @@ def _compare_kl(given: Mapping[float, KL], ratio: Mapping[float, KL], warnings: 
             return
 
 
-def _with_base(bank: ScoreBank | None, checkpoints: Checkpoints, warnings: list[str]) -> tuple[ScoreBank, Checkpoints]:
+def _with_base(
+    bank: ScoreBank | StoredBank | None, checkpoints: Checkpoints, warnings: list[str]
+) -> tuple[ScoreBank | StoredBank, Checkpoints]:
     """The bank (checkpoint 0 where none is given) restricted to the checkpoints' prompts."""
     if bank is None:
         if 0.0 in checkpoints.banks:
@@ -297,21 +295,24 @@ def _with_base(bank: ScoreBank | None, checkpoints: Checkpoints, warnings: list[
 
 
 def _stored(tables: Sequence[TableFile], wanted: TableColumns, proxies: tuple[str, ...]) -> StoredBank | None:
-    """A single large Parquet bank is opened, not read."""
+    """The only base table, opened and not read, where it is a large Parquet file; checkpoints may lie beside it."""
     import pyarrow.parquet as pq
 
-    (table, *more) = tables
-    if more or not is_parquet(table.path) or optional_column(table, wanted.checkpoint, "checkpoint") is not None:
+    banks = [table for table in tables if optional_column(table, wanted.checkpoint, "checkpoint") is None]
+    if len(banks) != 1 or not is_parquet(banks[0].path):
         return None
+    (table,) = banks
     if pq.read_metadata(table.path).num_rows <= STREAM_ROWS:
         return None
     gold = table.find(wanted.gold or "gold")
     columns = {name: table.find(name) for name in proxies}
     refuse_gold_as_proxy(table.path, gold, columns.values())
+    length = column_of(table, wanted.length, "length")
     return StoredBank.open(
         table.path,
         columns,
         gold=gold,
         prompt=column_of(table, wanted.prompt, "prompt"),
         sample=column_of(table, wanted.sample, "sample"),
+        length=length if length not in (gold, *columns.values()) else None,
     )

@@ -215,15 +215,20 @@ class ScoreBank:
     def take(self, prompts: NDArray[np.intp]) -> ScoreBank:
         """The bank of the prompts at these positions, each at most once, in ascending order."""
         chosen = np.unique(prompts)
-        rows = np.isin(self.prompt, chosen)
+        kept = self.rows(np.flatnonzero(np.isin(self.prompt, chosen)))
+        return replace(
+            kept, prompt=np.searchsorted(chosen, kept.prompt), prompts=tuple(self.prompts[k] for k in chosen)
+        )
+
+    def rows(self, positions: NDArray[np.intp]) -> ScoreBank:
+        """The bank of the records at these ascending positions, at least one of every prompt."""
         return replace(
             self,
-            prompt=np.searchsorted(chosen, self.prompt[rows]),
-            sample=self.sample[rows],
-            gold=self.gold[rows],
-            proxies={name: values[rows] for name, values in self.proxies.items()},
-            prompts=tuple(self.prompts[k] for k in chosen),
-            length=None if self.length is None else self.length[rows],
+            prompt=self.prompt[positions],
+            sample=self.sample[positions],
+            gold=self.gold[positions],
+            proxies={name: values[positions] for name, values in self.proxies.items()},
+            length=None if self.length is None else self.length[positions],
         )
 
     @classmethod

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -29,11 +30,13 @@ class StoredBank:
         The file.
     columns
         Proxy name -> column.
-    prompt_column, sample_column, gold_column
+    prompt_column, sample_column, gold_column, length_column
         Columns of the file; None for ``prompt_column`` makes all rows one pool, None for ``sample_column`` numbers the
         samples as they come.
-    names, counts
-        (K,) the prompts in the file's order and their numbers of samples.
+    file_prompts, file_counts
+        The prompts in the file's order and their numbers of samples.
+    kept
+        Which of them are in the bank, as a mask; None for all.
     """
 
     path: str
@@ -41,8 +44,10 @@ class StoredBank:
     gold_column: str
     prompt_column: str | None
     sample_column: str | None
-    names: tuple[str, ...]
-    counts: NDArray[np.int64]
+    file_prompts: tuple[str, ...]
+    file_counts: NDArray[np.int64]
+    length_column: str | None = None
+    kept: NDArray[np.bool_] | None = None
 
     @classmethod
     def open(
@@ -53,6 +58,7 @@ class StoredBank:
         gold: str = "gold",
         prompt: str | None = "prompt",
         sample: str | None = "sample",
+        length: str | None = None,
     ) -> StoredBank:
         """Open a file and read its prompt column once.
 
@@ -75,13 +81,32 @@ class StoredBank:
             proxies = {name: proxy_column(name) for name in metadata["proxies"]}
         with pq.ParquetFile(path) as file:
             present = file.schema_arrow.names
-            for column in (gold, *proxies.values(), *([prompt] if prompt else []), *([sample] if sample else [])):
-                if column not in present:
+            for column in (gold, *proxies.values(), prompt, sample, length):
+                if column is not None and column not in present:
                     raise InputError(f"{path}: column '{column}' must exist, got {', '.join(present)}.")
             if file.metadata.num_rows == 0:
                 raise InputError(f"{path}: at least one row is needed, got none.")
             names, counts = _runs(file, prompt, str(path))
-        return cls(str(path), dict(proxies), gold, prompt, sample, names, counts)
+        return cls(str(path), dict(proxies), gold, prompt, sample, names, counts, length)
+
+    def take(self, prompts: NDArray[np.intp]) -> StoredBank:
+        """The bank of the prompts at these positions, in the file's order."""
+        places = np.arange(len(self.file_prompts)) if self.kept is None else np.flatnonzero(self.kept)
+        kept = np.zeros(len(self.file_prompts), dtype=np.bool_)
+        kept[places[prompts]] = True
+        return replace(self, kept=kept)
+
+    @cached_property
+    def prompts(self) -> tuple[str, ...]:
+        """(K,) names of the prompts, in the file's order."""
+        if self.kept is None:
+            return self.file_prompts
+        return tuple(self.file_prompts[place] for place in np.flatnonzero(self.kept))
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """(K,) number of samples of each prompt."""
+        return self.file_counts if self.kept is None else self.file_counts[self.kept]
 
     @property
     def proxies(self) -> tuple[str, ...]:
@@ -91,7 +116,7 @@ class StoredBank:
     @property
     def n_prompts(self) -> int:
         """Number of prompts, K."""
-        return len(self.names)
+        return len(self.prompts)
 
     @property
     def n_rows(self) -> int:
@@ -104,10 +129,10 @@ class StoredBank:
         return int(self.counts.min())
 
     def gold_varies(self) -> bool:
-        """Whether gold differs between two samples of any prompt; the file is read only up to the first that do."""
+        """Whether gold differs between two samples of any prompt of the file, read only up to the first that do."""
         import pyarrow.parquet as pq
 
-        starts = np.cumsum(self.counts)
+        starts = np.cumsum(self.file_counts)
         row = 0
         last: NDArray[Any] | None = None
         with pq.ParquetFile(self.path) as file:
@@ -125,22 +150,26 @@ class StoredBank:
         """Yield the bank in pieces of whole prompts, about a million rows each (or one prompt, if that is larger)."""
         import pyarrow.parquet as pq
 
-        wanted = [self.gold_column, *self.columns.values(), *([self.sample_column] if self.sample_column else [])]
+        optional = [column for column in (self.sample_column, self.length_column) if column is not None]
+        wanted = [self.gold_column, *self.columns.values(), *optional]
         held: list[dict[str, NDArray[Any]]] = []
         first_prompt, held_rows, first_row = 0, 0, 0
         with pq.ParquetFile(self.path) as file:
             for batch in _batches(file, list(dict.fromkeys(wanted))):
                 held.append({name: _numbers(batch[name], name, self.path, first_row + held_rows) for name in wanted})
                 held_rows += batch.num_rows
-                ends = np.cumsum(self.counts[first_prompt : first_prompt + held_rows])
+                ends = np.cumsum(self.file_counts[first_prompt : first_prompt + held_rows])
                 whole = int(np.searchsorted(ends, held_rows, side="right"))
                 if whole == 0:
                     continue
                 rows = int(ends[whole - 1])
                 joined = {name: np.concatenate([part[name] for part in held]) for name in wanted}
-                yield self._bank(
-                    {name: values[:rows] for name, values in joined.items()}, first_prompt, whole, first_row
-                )
+                here = {name: values[:rows] for name, values in joined.items()}
+                if self.kept is None:
+                    yield self._bank(here, first_prompt, whole, first_row)
+                elif self.kept[first_prompt : first_prompt + whole].any():
+                    chosen = np.flatnonzero(self.kept[first_prompt : first_prompt + whole])
+                    yield self._bank(here, first_prompt, whole, first_row).take(chosen)
                 held = [{name: values[rows:] for name, values in joined.items()}]
                 held_rows -= rows
                 first_prompt += whole
@@ -148,11 +177,12 @@ class StoredBank:
 
     def _bank(self, columns: dict[str, NDArray[Any]], first_prompt: int, count: int, first_row: int) -> ScoreBank:
         return ScoreBank.from_codes(
-            codes=np.repeat(np.arange(count), self.counts[first_prompt : first_prompt + count]),
-            prompts=self.names[first_prompt : first_prompt + count],
+            codes=np.repeat(np.arange(count), self.file_counts[first_prompt : first_prompt + count]),
+            prompts=self.file_prompts[first_prompt : first_prompt + count],
             gold=columns[self.gold_column],
             proxies={name: columns[column] for name, column in self.columns.items()},
             sample=None if self.sample_column is None else columns[self.sample_column],
+            length=None if self.length_column is None else columns[self.length_column],
             locate=lambda row: f"{self.path}, row {first_row + row + 1}",
         )
 

@@ -21,7 +21,8 @@ __all__ = ["Relation", "fit_null_relation", "fit_relation"]
 
 Array = NDArray[np.float64]
 
-MAX_NULL_RECORDS = 4_000_000
+MAX_NULL_RECORDS = 2_000_000
+"""Bounds the memory, about 150 bytes a record; smaller banks are permuted 16 times."""
 
 
 class Relation:

@@ -23,6 +23,7 @@ __all__ = [
 ]
 
 MULTIPLIER_DRAWS = 1000
+MAX_MULTIPLIERS = 4096
 ROUNDING = 1e-10
 
 
@@ -90,8 +91,8 @@ class Estimates:
 
 
 def draw_multipliers(rng: np.random.Generator, n_prompts: int) -> NDArray[np.float64]:
-    """(1000, K) weights of the multiplier bootstrap; the terms of one decomposition share them."""
-    return rng.standard_normal((MULTIPLIER_DRAWS, n_prompts))
+    """(1000, K) weights of the multiplier bootstrap, K at most 4096; the terms of one decomposition share them."""
+    return rng.standard_normal((MULTIPLIER_DRAWS, min(n_prompts, MAX_MULTIPLIERS)))
 
 
 def estimate_terms(
@@ -105,7 +106,7 @@ def estimate_terms(
         (K, J): prompt k's linearised contribution at point j. Prompts are the independent units, so their spread holds
         every source of noise: samples, permutations, and the estimated scale.
     multipliers
-        (D, K) of :func:`draw_multipliers`.
+        Of :func:`draw_multipliers`.
 
     Notes
     -----
@@ -124,7 +125,11 @@ def estimate_terms(
     live = error > 1e-12 * max(1.0, float(np.abs(mean).max()))
     critical = 0.0
     if live.any():
-        t_values = np.abs(multipliers @ (centred[:, live] / error[live])) / n_prompts
+        rows = centred[:, live] / error[live]
+        if n_prompts > multipliers.shape[1]:
+            # N(0, 1) weights see the rows only through their products, which the triangular factor keeps.
+            rows = np.linalg.qr(rows, mode="r")
+        t_values = np.abs(multipliers[:, : rows.shape[0]] @ rows) / n_prompts
         gaussian = float(np.quantile(t_values.max(axis=1), level))
         # The multiplier quantile is Gaussian; the same tail probability of a t distribution serves few prompts.
         critical = float(stats.t.isf(stats.norm.sf(gaussian), n_prompts - 1))

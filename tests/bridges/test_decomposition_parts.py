@@ -145,6 +145,22 @@ def test_intervals_are_student_t_and_the_band_is_wider() -> None:
     assert estimate_terms(contributions[:1], draw_multipliers(rng, 1)).terms()[0].interval is None
 
 
+def test_the_band_of_many_prompts_needs_no_weight_for_each(monkeypatch) -> None:
+    """The same law of the largest |t|, drawn from the triangular factor; 5 SE of two quantiles of 1000 draws each."""
+    rng = np.random.default_rng(8)
+    contributions = rng.standard_normal((300, 5)) @ rng.standard_normal((5, 5))
+    one = estimate_terms(contributions, draw_multipliers(np.random.default_rng(1), 300))
+    monkeypatch.setattr("overopt.bridges.decomposition.terms.MAX_MULTIPLIERS", 40)
+    few = draw_multipliers(np.random.default_rng(2), 300)
+    assert few.shape == (1000, 40)
+    other = estimate_terms(contributions, few)
+    widths = [(found.band_high - found.mean) / found.standard_error for found in (one, other)]
+    # The .95 quantile of the largest of up to five |t| has density of at least .11 there (that of one |t|).
+    error = np.sqrt(2 * 0.05 * 0.95 / 1000) / 0.11
+    np.testing.assert_allclose(*widths, atol=5 * error)
+    assert (widths[1] > stats.norm.ppf(0.975)).all()
+
+
 def test_a_term_knows_its_side() -> None:
     assert Term(1.0, (0.5, 1.5)).excludes_zero() == 1
     assert Term(-1.0, (-1.5, -0.5)).excludes_zero() == -1

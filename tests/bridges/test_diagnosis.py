@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import overopt.bridges.diagnosis as diagnosis_module
+from overopt.bridges import bounded_bank
 from overopt.bridges.best_of_n import best_of_n_curve
 from overopt.bridges.checkpoints import Checkpoints
 from overopt.bridges.decomposition import decompose_best_of_n
@@ -110,6 +111,7 @@ def test_a_large_bank_is_decomposed_on_some_of_its_prompts(monkeypatch) -> None:
     gold = rng.normal(size=(30, 16))
     bank = ScoreBank.from_rectangle(gold, {"p": gold + rng.normal(size=gold.shape)})
     monkeypatch.setattr(diagnosis_module, "DECOMPOSED_ROWS", 200)
+    monkeypatch.setattr(bounded_bank, "KEPT_PROMPTS", 2)
     found = diagnose(bank, rng=np.random.default_rng(0))
     assert any("12 of 30 prompts, drawn at random" in text for text in found.warnings)
     np.testing.assert_array_equal(found.proxies["p"].best_of_n.curve.gold, best_of_n_curve(bank, "p").gold)

@@ -184,6 +184,17 @@ def test_bon_peak_interval_is_unbounded_when_beta_may_be_zero() -> None:
         assert fit.peak.d_interval[1] is None
 
 
+def test_the_bootstrap_in_pieces_is_the_bootstrap(monkeypatch) -> None:
+    rng = np.random.default_rng(12)
+    gold = rng.normal(size=(40, 32))
+    curve = best_of_n_curve(ScoreBank.from_rectangle(gold, {"p": gold + rng.normal(size=gold.shape)}), "p")
+    whole = fit_curve(curve, "saturating", rng=np.random.default_rng(0))
+    monkeypatch.setattr("overopt.bridges.fits._DRAWS_AT_ONCE", 130)
+    pieces = fit_curve(curve, "saturating", rng=np.random.default_rng(0))
+    for name, interval in whole.intervals.items():
+        assert pieces.intervals[name] == pytest.approx(interval, rel=1e-6)
+
+
 def test_nonlinear_laws_get_bootstrap_intervals() -> None:
     rng = np.random.default_rng(5)
     d = np.linspace(0.2, 5, 10)

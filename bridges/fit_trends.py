@@ -44,12 +44,12 @@ class CoefficientTrend:
 
     def __str__(self) -> str:
         if self.slope_interval is None:
-            return f"{self.coefficient} per doubling of {self.size}: {self.slope * math.log(2):+.4g} (2 models)"
+            return f"{self.coefficient} per doubling of {self.size}: {self.slope * math.log(2):+.2g} (2 models)"
         low, high = (end * math.log(2) for end in self.slope_interval)
         direction = "rises" if low > 0 else "falls" if high < 0 else "has no clear trend"
         return (
-            f"{self.coefficient} {direction} with {self.size}: {self.slope * math.log(2):+.4g} per doubling "
-            f"[{low:+.4g}, {high:+.4g}], {self.models} reward models"
+            f"{self.coefficient} {direction} with {self.size}: {self.slope * math.log(2):+.2g} per doubling "
+            f"[{low:+.2g}, {high:+.2g}], {self.models} reward models"
         )
 
 

@@ -12,41 +12,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import groupby
 from pathlib import Path
 
-from overopt.bridges.experiments import experiment_trends, paper_table
+from overopt.bridges.experiments import experiment_trends
 from overopt.bridges.run_summary import RunSummary
 from overopt.reports.readme import replaced, results_block
+from overopt.reports.trends import trends_figure, trends_page
 from overopt.theory.errors import InputError
 
-__all__ = ["keep_run", "kept_runs", "trends_page"]
-
-MARKS = {"reproduced": "✓", "not reproduced": "✗", "cannot tell": "?", "not measured": "–"}
+__all__ = ["keep_run", "kept_runs"]
 
 
 def kept_runs(gallery: Path) -> dict[str, RunSummary]:
     """Recipe -> its kept summary, in alphabetical order."""
     return {path.parent.name: RunSummary.read(path.parent) for path in sorted(gallery.glob("*/summary.json"))}
-
-
-def trends_page(runs: dict[str, RunSummary]) -> str:
-    """The table "paper's claim, measured here, verdict" as Markdown, claim by claim."""
-    lines = [
-        "# What the kept runs say",
-        "",
-        "Made by `python -m overopt.reports.keep`, every number read from the kept summaries; nothing is typed by "
-        "hand. Gold and proxy gains in gold SD of the base policy, KL in nats, intervals 95%. ✓ reproduced, "
-        "✗ not reproduced, ? cannot tell, – not measured.",
-    ]
-    for (number, claim), rows in groupby(paper_table(runs), key=lambda row: (row.number, row.claim)):
-        lines += ["", f"## {f'{number}. ' if number else ''}{claim}", "", "| | run | measured | numbers |"]
-        lines.append("| --- | --- | --- | --- |")
-        lines += [
-            f"| {MARKS[row.verdict]} | {row.recipe} | {row.statement or '–'} | {row.evidence.replace('|', '/')} |"
-            for row in rows
-        ]
-    return "\n".join(lines) + "\n"
 
 
 def keep_run(run: Path, root: Path) -> list[Path]:
@@ -65,6 +44,8 @@ def keep_run(run: Path, root: Path) -> list[Path]:
 
 def main(argv: Sequence[str]) -> int:
     """``python -m overopt.reports.keep RUN ...``, in the root of the source tree."""
+    from overopt.reports.pages.export import write_figure
+
     root = Path.cwd()
     gallery, readme = root / "reports" / "gallery", root / "README.md"
     if not gallery.is_dir():
@@ -74,6 +55,7 @@ def main(argv: Sequence[str]) -> int:
     text = replaced(readme.read_text(encoding="utf-8"), results_block(runs["tiny"]))
     readme.write_text(text, encoding="utf-8")
     (gallery / "TRENDS.md").write_text(trends_page(runs), encoding="utf-8")
+    written.append(write_figure(gallery / "trends.svg", trends_figure(runs), width=1080))
     for path in (*written, gallery / "TRENDS.md", readme):
         print(path)
     return 0

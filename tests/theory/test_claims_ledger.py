@@ -119,14 +119,6 @@ def _policy_with(**factors):
     return plant
 
 
-def _tilt_bends_gold(true):
-    def broken(self, strength):
-        kl, gold = true(self, strength)
-        return kl, gold * (1 + 0.1 * strength)
-
-    return broken
-
-
 # What the property's worlds are drawn for, its planted error, and the entry whose search must notice.
 UNTRUE = [
     ("claims.efficiency_claims:special.log_ndtr", lambda true: lambda u: 1.01 * true(u), "K07"),
@@ -152,7 +144,7 @@ UNTRUE = [
     ("mechanisms:PowerBreakPoints.overshoot", lambda true: lambda self, u: 1.001 * true(self, u), "K31"),
     ("claims.mechanism_claims:_residuals", lambda true: lambda d, gold: true(d, gold)[::-1], "K32"),
     ("claims.mechanism_claims:n_at_kl", lambda true: lambda kl: true(kl / 4), "K32"),
-    ("claims.worlds:BentMean.exponential_tilt", _tilt_bends_gold, "K32"),
+    ("claims.mechanism_claims:_hinge_gain", lambda true: lambda tau, shift: true(tau, shift) * shift, "K32"),
     ("mechanisms:LogUniformBreakPoints.overshoot", lambda true: lambda self, u: 1.001 * true(self, u), "K33"),
     ("claims.mechanism_claims:_hinge_gain", lambda true: lambda tau, shift: true(tau, -shift), "K33"),
     ("claims.causal_claims:exponential_tilt", _policy_with(gold=1.001), "K36"),

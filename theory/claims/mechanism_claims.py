@@ -271,7 +271,7 @@ def _range_slack(world: BentMean) -> float:
         n = np.append(1.0, n_at_kl(d**2))[:, None]
         winner = n * np.exp((n - 1) * special.log_ndtr(u) - u**2 / 2) / np.sqrt(2 * np.pi)
         best = winner @ (weight * world.mean(u))
-        tilt = np.array([world.exponential_tilt(float(np.sqrt(2.0) * x))[1] for x in d])
+        tilt = world.slope * np.sqrt(2.0) * d + world.bends[0] * _hinge_gain(np.array(knot), np.sqrt(2.0) * d)
         for gold in (best[1:] - best[0], tilt):
             quadratic, logarithmic = _residuals(d, gold)
             slacks.append(np.log(logarithmic / quadratic) * (1 if short else -1))
@@ -304,7 +304,7 @@ def _hinge_gain(tau: Array, shift: Array) -> Array:
 
 
 def _hinge(t: Array) -> Array:
-    result: Array = NORMAL.pdf(t) - t * special.ndtr(-t)
+    result: Array = np.exp(-(t**2) / 2) / np.sqrt(2 * np.pi) - t * special.ndtr(-t)
     return result
 
 

@@ -13,25 +13,31 @@ from hypothesis.strategies import SearchStrategy
 from numpy.typing import NDArray
 
 from overopt.theory.claims.finite_mdp_claims import RewardPair
-from overopt.theory.claims.noise_worlds import FAMILIES, NoiseLaw, NoisyGold
-from overopt.theory.claims.worlds import BentMean, FiniteTable, IndependentNoise
+from overopt.theory.claims.noise_worlds import FAMILIES, BoundedNoise, InnerNoise, NoiseLaw, NoisyGold
+from overopt.theory.claims.worlds import BentMean, FiniteTable, HeavyTailed, IndependentNoise
 from overopt.theory.proxy_law import ContinuousLaw
 
 __all__ = [
     "bent_means",
+    "bounded_noise",
     "finite_tables",
+    "heavy_tailed",
     "independent_noise",
     "independent_noise_with_n",
+    "inner_noise",
     "integer_n",
+    "kinked_means",
     "lattice_noise",
     "log_concave_noise",
     "log_pressures",
     "noise_laws",
     "noisy_gold",
+    "odd_sentences",
     "proxy_laws_with_n",
     "real_n",
     "reward_pairs",
     "small_tables",
+    "spectra_with_labels",
     "submodules",
     "tables_with_n",
     "three_laws",
@@ -200,3 +206,56 @@ def bent_means(draw: st.DrawFn, largest_bends: int = 4) -> BentMean:
     knots = sorted(draw(st.lists(st.integers(-20, 40), min_size=0, max_size=largest_bends, unique=True)))
     bends = draw(st.lists(st.integers(-4, 4), min_size=len(knots), max_size=len(knots)))
     return BentMean(float(draw(st.integers(-3, 3))), tuple(knot / 10 for knot in knots), tuple(map(float, bends)))
+
+
+def kinked_means() -> SearchStrategy[BentMean]:
+    """A normal proxy and a rising conditional mean that loses 1/4 to 3 times its slope at a kink from 0.25 to 2.5."""
+    slope, drop = st.integers(1, 3), st.integers(5, 60)
+    knots = st.integers(25, 250).map(lambda hundredths: hundredths / 100)
+    return st.tuples(slope, knots, drop).map(
+        lambda parts: BentMean(float(parts[0]), (parts[1],), (-parts[0] * parts[2] / 20,))
+    )
+
+
+def bounded_noise() -> SearchStrategy[tuple[BoundedNoise, float]]:
+    """Normal gold under a bounded noise, and a proxy value from 1 to 100 gold SD."""
+    odds = st.lists(st.integers(1, 9), min_size=1, max_size=4).map(tuple)
+    edge = st.integers(1, 20).map(lambda tenths: tenths / 10)
+    return st.tuples(st.builds(BoundedNoise, edge, odds), st.integers(1, 100).map(float))
+
+
+def inner_noise() -> SearchStrategy[tuple[InnerNoise, float]]:
+    """Normal gold that has noise of SD 1.5 to 5 up to an edge only, and a proxy value from 20 to 200."""
+    edge = st.integers(1, 30).map(lambda tenths: tenths / 10)
+    noise_sd = st.integers(3, 10).map(lambda halves: halves / 2)
+    return st.tuples(st.builds(InnerNoise, edge, noise_sd), st.integers(20, 200).map(float))
+
+
+def heavy_tailed() -> SearchStrategy[HeavyTailed]:
+    """``proxy = slope * gold + noise``, with a jump of Pareto index 1.25 to 6 in 1 to 100 percent of the samples."""
+    index = st.integers(5, 24).map(lambda quarters: quarters / 4)
+    probability = st.integers(1, 100).map(lambda percent: percent / 100)
+    return st.builds(HeavyTailed, independent_noise(), index, probability)
+
+
+def odd_sentences() -> SearchStrategy[tuple[int, float]]:
+    """A number of ordinary sentences, 100 to 9e9, and the reward of one odd sentence, at least 14,000.
+
+    By the pressure of .0012, which lifts the mean of ordinary rewards on [0, 100] by a point, the odd one is certain.
+    """
+    count = st.tuples(st.integers(1, 9), st.integers(2, 9)).map(lambda parts: parts[0] * 10 ** parts[1])
+    return st.tuples(count, st.integers(1, 40)).map(
+        lambda parts: (parts[0], float(np.ceil(50 + 840 * (np.log(parts[0]) + 12) * parts[1])))
+    )
+
+
+@st.composite
+def spectra_with_labels(draw: st.DrawFn) -> tuple[int, tuple[tuple[int, int], ...], int]:
+    """The variance along gold's direction, (variance, number) of the other directions, and a number of labels.
+
+    The labels are a hundredth to ten times as many as the effective dimension, the total over gold's variance.
+    """
+    along = draw(st.integers(1, 9))
+    others = draw(st.lists(st.tuples(st.integers(1, 9), st.integers(7, 100)), min_size=1, max_size=3).map(tuple))
+    dimension = 1 + sum(variance * count for variance, count in others) / along
+    return along, others, max(1, round(dimension * draw(st.integers(1, 1000)) / 100))

@@ -9,6 +9,7 @@ import mpmath
 import numpy as np
 import pytest
 import sympy
+from scipy import integrate, stats
 
 from overopt.theory import claim
 from overopt.theory.claims import (
@@ -24,7 +25,10 @@ from overopt.theory.claims import (
     find,
     printed,
 )
-from overopt.theory.claims.worlds import BentMean, FiniteTable, IndependentNoise
+from overopt.theory.claims.ensemble_claims import _expected_cosine
+from overopt.theory.claims.noise_worlds import BoundedNoise, InnerNoise
+from overopt.theory.claims.oracles import posterior_mean
+from overopt.theory.claims.worlds import BentMean, FiniteTable, HeavyTailed, IndependentNoise
 from overopt.theory.errors import InputError
 
 
@@ -196,3 +200,51 @@ def test_independent_noise_has_the_ties_of_its_sums():
     levels, mean = world.conditional_mean()
     np.testing.assert_allclose(levels, [0.0, 1.0, 2.0])
     np.testing.assert_allclose(mean, [0.0, 0.5, 1.0])
+
+
+def test_bounded_noise_has_its_closed_moments():
+    uniform = BoundedNoise(0.8, (3, 3))
+    assert uniform.variance == pytest.approx(0.8**2 / 3, rel=1e-12)
+    for c in (0.3, 4.0, 90.0):
+        exact = posterior_mean(stats.uniform(-0.8, 1.6), c, kinks=(-0.8, 0.8))
+        assert uniform.conditional_mean(c) == pytest.approx(exact, rel=1e-10)
+    # Half of the mass on |z| < 1, uniform there, half beyond it up to 2.
+    assert BoundedNoise(2.0, (1, 1)).variance == pytest.approx((1 / 3 + 7 / 3) / 2, rel=1e-12)
+    assert BoundedNoise(2.0, (1, 3)).variance == pytest.approx(0.25 / 3 + 0.75 * 7 / 3, rel=1e-12)
+
+
+def test_inner_noise_weighs_both_ways_to_a_sum():
+    edge, sd, c = 1.5, 1.2, 3.0
+    inside = [
+        integrate.quad(lambda x, k=k: x**k * stats.norm.pdf(x) * stats.norm.pdf(c - x, scale=sd), -edge, edge)[0]
+        for k in (0, 1)
+    ]
+    outside = stats.norm.pdf(c)
+    exact = (inside[1] + outside * c) / (inside[0] + outside)
+    assert InnerNoise(edge, sd).conditional_mean(c) == pytest.approx(exact, rel=1e-10)
+
+
+def test_what_lies_beyond_in_a_heavy_tailed_world():
+    light = IndependentNoise((0.0, 2.0), (0.25, 0.75), (-1.0, 1.0), (0.5, 0.5), 2.0)
+    world, t = HeavyTailed(light, 2.5, 0.1), 8.0
+    jump = stats.lomax(2.5)
+    mass = proxy = gold = 0.0
+    for p, level, value in zip(light.table.probability, light.table.proxy, light.table.gold, strict=True):
+        tail = [integrate.quad(lambda y, k=k: y**k * jump.pdf(y), t - level, np.inf)[0] for k in (0, 1)]
+        mass += p * tail[0]
+        proxy += p * (level * tail[0] + tail[1])
+        gold += p * value * tail[0]
+    np.testing.assert_allclose(world.beyond(t), (0.1 * mass, proxy / mass, gold / mass), rtol=1e-7)
+    np.testing.assert_allclose(world.base(), (3.0 + 0.1 * jump.mean(), 1.5), rtol=1e-12)
+
+
+def test_the_expected_cosine_is_the_simulated_one():
+    rng = np.random.default_rng(49)
+    labels, along, spectrum = 12, 2.0, ((5.0, 3), (1.0, 20))
+    scale = np.sqrt(np.repeat([along, 5.0, 1.0], [1, 3, 20]))
+    x = rng.standard_normal((20_000, labels, scale.size)) * scale
+    direction = np.einsum("rn,rnd->rd", np.sign(x[..., 0]), x)
+    cosine = direction[:, 0] ** 2 / (direction**2).sum(axis=1)
+    others, count = np.array(spectrum).T
+    exact = _expected_cosine(labels, along, others, count)
+    assert exact == pytest.approx(cosine.mean(), abs=5 * cosine.std() / np.sqrt(len(cosine)))

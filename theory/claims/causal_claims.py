@@ -235,13 +235,54 @@ class _Sentences:
         return adversarial / (adversarial + weight.sum()), float(weight @ reward / max(weight.sum(), 1e-300))
 
 
+def _switch(count: float, odd: float) -> float:
+    """The row's ``lambda* = log N / (R - 50)``, where the tilt emits the odd sentence half the time."""
+    return float(np.log(count) / (odd - 50))
+
+
+def _given_top(count: float, share: float) -> float:
+    """Probability of the odd sentence when conditioning on the best ``share`` of the ordinary ones, as in the row."""
+    return 1 / (1 + count * share)
+
+
+LEVELS = tuple(((np.arange(400) + 0.5) / 4).tolist())
+
+
+def _sentence_slack(world: tuple[int, float]) -> float:
+    """N ordinary sentences on 400 levels of reward and an odd one, as an exact table under every policy of the row."""
+    count, odd = world
+    kept = (count / 400 / (count + 1),) * 400
+    ordinary = FiniteTable((1 / 400,) * 400, LEVELS, LEVELS)
+    table, clipped = (
+        FiniteTable((*kept, 1 / (count + 1)), (*LEVELS, reward), (*LEVELS, 0.0)) for reward in (odd, 100.0)
+    )
+    slacks = []
+    for percent in (1, 7, 40):
+        emitted = table.condition(100.0 - percent).probability[-1]
+        slacks.append(1e-9 - abs(emitted / _given_top(count, percent / 100) - 1))
+    switch = _switch(count, odd)
+    share = table.exponential_tilt(switch).probability[-1]
+    # A cumulant of rewards within 100 points exceeds its linear term by at most lambda^2 100^2 / 8.
+    log_odds = float(np.log(share / (1 - share)))
+    slacks += [1e-9 - log_odds, log_odds + 1250 * switch**2 + 1e-9]
+    for strength in (*np.geomspace(1e-4, 1e-2, 9).tolist(), 0.00121):
+        emitted = table.exponential_tilt(strength).probability[-1]
+        # Either the ordinary reward stays below 51, or the odd sentence is all there is.
+        slacks.append(max(51 - ordinary.exponential_tilt(strength).proxy, emitted - (1 - 1e-5)))
+    # Clipped, the odd sentence is one of the best: x/(1 - e^-x) <= 1 + x times as likely as an ordinary one.
+    rare = clipped.exponential_tilt(0.05).probability[-1]
+    slacks += [1.001 * (1 + 5) - rare * count, ordinary.exponential_tilt(0.05).proxy - 79]
+    return float(min(slacks))
+
+
 def _sentence_check() -> Iterator[Comparison]:
     rewards = (np.arange(10**6) + 0.5) / 10**4
     above = np.count_nonzero(rewards > 99) + 1
     yield equal("probability of the odd sentence given reward > 99", 1 / above, 1 / 10001, 1e-12)
+    yield equal("as stated for any share of the ordinary ones", _given_top(10**6, 0.01), 1 / above, 1e-12)
     best = -np.expm1(100 * np.log1p(-1 / (10**6 + 1)))
     yield equal("best-of-100 emits it, times 1e4", 1e4 * best, 1.0, 1e-3)
-    switch = np.log(_Sentences.count) / (_Sentences.odd - 50)
+    switch = _switch(_Sentences.count, _Sentences.odd)
     yield equal("share at the switch lambda* = log N/(R - 50)", _Sentences.tilt(switch)[0], 0.5, 1e-3)
     yield at_most("share at 0.9 lambda*", _Sentences.tilt(0.9 * switch)[0], 0.21)
     yield at_least("share at 1.2 lambda*", _Sentences.tilt(1.2 * switch)[0], 0.9)
@@ -345,9 +386,10 @@ CLAIMS = (
         verdict="true",
         statement=r"P(\text{odd} \mid u > 99) = \frac{1}{10001}, \quad \lambda^* = \frac{\log N}{R - 50},"
         r" \quad P_{\lambda}(\text{odd}) = 1 \text{ wherever } \mathrm{E}_\lambda[u \mid \text{ordinary}] > 51",
-        assumptions="unclipped linear penalty; the reward that must exceed 51 is that of the ordinary sentences",
+        assumptions="unclipped linear penalty; the reward that must exceed 51 is that of the ordinary sentences, and R "
+        "is so large that lambda* lies well below .0012, where they reach it",
         source="same thread (Chan)",
-        check=_sentence_check,
+        check=_sentence_check, property=Property("odd_sentences", _sentence_slack),
         note="Read over all sentences the row is wrong: a share of 2e-5 is rare and alone lifts the mean reward to 52.",
     ),
     Claim(

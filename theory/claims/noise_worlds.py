@@ -1,4 +1,4 @@
-"""Continuous worlds: a named noise law, and normal gold seen through it by the library's exact curves."""
+"""Continuous worlds: normal gold under a named, a bounded or a partial noise."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from overopt.theory.additive import additive_world
 from overopt.theory.best_of_n import best_of_n
+from overopt.theory.claims.oracles import panels
 from overopt.theory.claims.worlds import PRESSURES, Policy
 from overopt.theory.errors import InputError
 from overopt.theory.proxy_law import ContinuousLaw, Mixture
 from overopt.theory.scaling_laws import Quadratic, fit_law
 from overopt.theory.world import World
 
-__all__ = ["FAMILIES", "NoiseLaw", "NoisyGold"]
+__all__ = ["FAMILIES", "BoundedNoise", "InnerNoise", "NoiseLaw", "NoisyGold"]
 
 FAMILIES: dict[str, Callable[[float, float], ContinuousLaw]] = {
     "laplace": lambda centre, scale: stats.laplace(centre, scale),
@@ -85,3 +87,52 @@ class NoisyGold:
             Policy("best_of_n", float(pressure), float(kl), float(chi2), float(proxy), float(gold))
             for pressure, kl, chi2, proxy, gold in zip(*columns, strict=True)
         ]
+
+
+@dataclass(frozen=True)
+class BoundedNoise:
+    """``proxy = gold + noise``: standard normal gold, and an independent symmetric noise on ``[-edge, edge]``.
+
+    The noise's density is constant on cells of equal width; ``odds`` are their masses from 0 to the edge.
+    """
+
+    edge: float
+    odds: tuple[int, ...]
+
+    @cached_property
+    def _nodes(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Values of the noise and their weights, 16 panels to a cell."""
+        mirrored = np.array(self.odds[::-1] + self.odds, dtype=float)
+        z, weight = panels(np.linspace(-self.edge, self.edge, 16 * len(mirrored) + 1))
+        weight = weight * np.repeat(mirrored, len(z) // len(mirrored))
+        return z, weight / weight.sum()
+
+    @cached_property
+    def variance(self) -> float:
+        """``Var Z``."""
+        z, weight = self._nodes
+        return float(weight @ z**2)
+
+    def conditional_mean(self, c: float) -> float:
+        """``E[X | X + Z = c]``."""
+        z, weight = self._nodes
+        exponent = c * z - z**2 / 2
+        mass = weight * np.exp(exponent - exponent.max())
+        return c - float(mass @ z / mass.sum())
+
+
+@dataclass(frozen=True)
+class InnerNoise:
+    """Standard normal gold X, and noise Z: normal with SD ``noise_sd`` where ``|X| <= edge``, 0 elsewhere."""
+
+    edge: float
+    noise_sd: float
+
+    def conditional_mean(self, c: float) -> float:
+        """``E[X | X + Z = c]`` for c above the edge."""
+        x, weight = panels(self.edge * (1.0 - np.concatenate([[2.0], np.geomspace(1.0, 1e-6, 40), [0.0]])))
+        log_inside = -(x**2) / 2 - ((c - x) / self.noise_sd) ** 2 / 2 - np.log(self.noise_sd * np.sqrt(2 * np.pi))
+        log_outside = -(c**2) / 2
+        top = max(log_inside.max(), log_outside)
+        inside, outside = weight * np.exp(log_inside - top), np.exp(log_outside - top)
+        return float((inside @ x + outside * c) / (inside.sum() + outside))

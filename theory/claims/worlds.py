@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from overopt.theory.errors import InputError
 
-__all__ = ["BentMean", "FiniteTable", "IndependentNoise", "Policy"]
+__all__ = ["BentMean", "FiniteTable", "HeavyTailed", "IndependentNoise", "Policy"]
 
 Array = NDArray[np.float64]
 PRESSURES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
@@ -181,6 +181,38 @@ class IndependentNoise:
     def curve(self) -> Iterator[Policy]:
         """Best-of-n at powers of two."""
         return self.table.curve()
+
+
+@dataclass(frozen=True)
+class HeavyTailed:
+    """``proxy = slope * gold + noise + jump``: a finite world, and an independent jump J that is mostly 0.
+
+    With the given probability ``P(J > y) = (1 + y)^-index`` for ``y >= 0``; ``index > 1`` leaves J a mean.
+    """
+
+    light: IndependentNoise
+    index: float
+    probability: float
+
+    def survival(self, y: Array) -> Array:
+        """``P(J > y)`` of a jump that happens, for y >= 0."""
+        result: Array = (1.0 + y) ** -self.index
+        return result
+
+    def base(self) -> tuple[float, float]:
+        """Means of proxy and gold under the base policy."""
+        light = self.light.base()
+        return light.proxy + self.probability / (self.index - 1), light.gold
+
+    def beyond(self, t: float) -> tuple[float, float, float]:
+        """``P(proxy > t)`` and the means of proxy and gold there, for t above every proxy without a jump."""
+        table = self.light.table
+        p, proxy, gold = (np.asarray(column) for column in (table.probability, table.proxy, table.gold))
+        y = t - proxy
+        weight = p * self.survival(y)
+        mass = float(weight.sum())
+        excess = float(weight @ (1.0 + y)) / mass / (self.index - 1)
+        return self.probability * mass, t + excess, float(weight @ gold) / mass
 
 
 @dataclass(frozen=True)

@@ -36,10 +36,10 @@ class StoppingRule:
     sees_gold
         Whether it needs gold labels for half of the prompts.
     choice
-        The pressure it picks with all prompts; None for ``random``.
+        The pressure it picks with all prompts; None for the base policy, and for ``random``.
     regret, regret_se
-        Mean over splits of the judging half's highest gold less its gold at the choice made on the other half, and the
-        standard deviation over splits; gold's units. Above 0 even for a perfect rule, because the judging half's own
+        Mean over splits of the judging half's highest gold, the base policy's included, less its gold at the choice
+        made on the other half, and the standard deviation over splits; gold's units. Above 0 even for a perfect rule, because the judging half's own
         maximum is the bar.
     """
 
@@ -59,7 +59,7 @@ class Stopping:
     axis
         ``"n"`` or ``"checkpoint"``.
     recommended
-        The pressure with the highest measured gold among all prompts.
+        The pressure with the highest measured gold among all prompts; None where the base policy's is higher.
     gold_gain
         Its measured gold over the base policy; flattered by having been chosen on the same prompts.
     rules
@@ -69,7 +69,7 @@ class Stopping:
     """
 
     axis: Axis
-    recommended: float
+    recommended: float | None
     gold_gain: float
     rules: tuple[StoppingRule, ...]
     skipped: Mapping[str, str]
@@ -155,7 +155,7 @@ def _stopping(
         kl=curve.kl,
     )
     rules: dict[str, _Rule] = {
-        "gold on other prompts": (True, lambda rows: int(np.argmax(monitor.gold[rows].mean(axis=0)))),
+        "gold on other prompts": (True, lambda rows: _highest(monitor.gold[rows].mean(axis=0))),
         "quantile rule": (True, lambda rows: _first_maximum(monitor.gold[rows].mean(axis=0))),
         "proxy plateau": (False, lambda rows: _plateau(monitor.proxy[rows].mean(axis=0))),
         "first": (False, lambda rows: 0),
@@ -191,11 +191,11 @@ def _stopping(
     else:
         skipped["other proxies"] = "a second proxy"
     found = _judged(curve, monitor.gold, rules, rng)
-    best = int(np.argmax(curve.gold_gain))
+    best = _highest(curve.gold_gain)
     return Stopping(
         axis=curve.axis,
-        recommended=float(curve.pressure[best]),
-        gold_gain=float(curve.gold_gain[best]),
+        recommended=None if best is None else float(curve.pressure[best]),
+        gold_gain=0.0 if best is None else float(curve.gold_gain[best]),
         rules=tuple(sorted(found, key=lambda rule: rule.regret)),
         skipped=skipped,
     )
@@ -214,10 +214,11 @@ def _judged(
         shuffled = rng.permutation(count)
         chosen_on, judged_on = shuffled[: count // 2], shuffled[count // 2 :]
         judged = gold[judged_on].mean(axis=0)
+        highest = max(float(judged.max()), 0.0)
         for name, (_, rule) in rules.items():
             at = rule(chosen_on)
-            regrets[name].append(float(judged.max() - (0.0 if at is None else judged[at])))
-        regrets["random"].append(float(judged.max() - judged.mean()))
+            regrets[name].append(highest - (0.0 if at is None else float(judged[at])))
+        regrets["random"].append(highest - float(judged.mean()))
     everyone = np.arange(count)
     choices = {name: rule(everyone) for name, (_, rule) in rules.items()}
     return [
@@ -230,6 +231,12 @@ def _judged(
         )
         for name, values in regrets.items()
     ]
+
+
+def _highest(gain: Array) -> int | None:
+    """The point of the largest gain; None, no optimization, where every point loses."""
+    best = int(np.argmax(gain))
+    return best if gain[best] >= 0 else None
 
 
 def _plateau(gain: Array) -> int:

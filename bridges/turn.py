@@ -11,10 +11,19 @@ from scipy import stats
 
 from overopt.bridges.curve import Curve
 
-__all__ = ["Turn", "measure_turn"]
+__all__ = ["Lift", "Turn", "measure_turn"]
 
 Array = NDArray[np.float64]
 Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Lift:
+    """Gold's gain over the base policy at one pressure, and an interval that holds at all of them together."""
+
+    pressure: float
+    gain: float
+    interval: Interval
 
 
 @dataclass(frozen=True)
@@ -34,9 +43,9 @@ class Turn:
         Gold at the last point over the base policy.
     rise_interval, fall_interval, net_interval
         95% t intervals over clusters; None with fewer than 4.
-    lifted
-        Whether gold is above the base policy's at some point, by intervals that hold at all points together
-        (Bonferroni).
+    lift
+        A point at which gold is above the base policy's for sure, by intervals that hold at all points together
+        (Bonferroni), the highest of them. None where no point is.
     """
 
     peak: float | None
@@ -47,22 +56,27 @@ class Turn:
     rise_interval: Interval | None
     fall_interval: Interval | None
     net_interval: Interval | None
-    lifted: bool = False
+    lift: Lift | None = None
 
     @property
-    def shape(self) -> Literal["rises", "turns", "falls", "flat", "cannot tell"]:
-        """What the intervals allow to say: a turn needs a rise and a fall that both exclude 0.
+    def shape(self) -> Literal["rises", "turns", "falls", "falls back", "flat", "cannot tell"]:
+        """What the intervals allow to say.
 
-        Gold that rose for sure has risen, also where the last point is too noisy to show it.
+        "turns" needs a rise and a fall that both exclude 0, "falls" a last point below the base policy. A fall from the
+        highest point alone "falls back": where few base samples are shared by all checkpoints, it is surer than where
+        either end lies. Gold that rose for sure has risen, also where the last point is too noisy to show it.
         """
         if self.rise_interval is None or self.fall_interval is None or self.net_interval is None:
             return "cannot tell"
-        rose, fell = self.rise_interval[0] > 0, self.fall_interval[0] > 0
-        if fell:
-            return "turns" if rose else "falls"
+        rose = self.lift is not None or self.net_interval[0] > 0
+        fell = self.fall_interval[0] > 0
+        if fell and (rose or self.rise_interval[0] > 0):
+            return "turns"
         if self.net_interval[1] < 0:
             return "falls"
-        return "rises" if self.lifted or self.net_interval[0] > 0 else "flat"
+        if fell:
+            return "falls back"
+        return "rises" if rose else "flat"
 
 
 def measure_turn(curve: Curve) -> Turn | None:
@@ -97,17 +111,22 @@ def measure_turn(curve: Curve) -> Turn | None:
         rise_interval=_interval(rise),
         fall_interval=_interval(fall),
         net_interval=_interval(net),
-        lifted=_lifted(gains[:, 1:]),
+        lift=_lift(gains[:, 1:], pressure),
     )
 
 
-def _lifted(gains: Array) -> bool:
-    """Whether the mean of a column is above 0 for sure, whichever column it is."""
+def _lift(gains: Array, pressure: Array) -> Lift | None:
+    """The highest mean among the columns whose mean is above 0 for sure, whichever column it is."""
     count, points = gains.shape
     if count < 4:
-        return False
-    error = gains.std(axis=0, ddof=1) / np.sqrt(count)
-    return bool(np.any(gains.mean(axis=0) > stats.t.ppf(1 - 0.025 / points, count - 1) * error))
+        return None
+    mean = gains.mean(axis=0)
+    half = stats.t.ppf(1 - 0.025 / points, count - 1) * gains.std(axis=0, ddof=1) / np.sqrt(count)
+    shown = mean > half
+    if not shown.any():
+        return None
+    best = int(np.argmax(np.where(shown, mean, -np.inf)))
+    return Lift(float(pressure[best]), float(mean[best]), (float((mean - half)[best]), float((mean + half)[best])))
 
 
 def _interval(values: Array) -> Interval | None:

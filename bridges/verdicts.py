@@ -89,27 +89,44 @@ def _turn(turn: Turn | None, curve: Curve) -> str:
     levels = f"from {curve.base_gold:.3g} to {curve.gold[last]:.3g} at {at_last}"
     net = _number(turn.net, turn.net_interval)
     match turn.shape:
-        case "rises" if turn.net_interval is not None and turn.net_interval[0] <= 0:
-            rise = _number(turn.rise, turn.rise_interval)
+        case "rises" if turn.lift is not None and turn.net_interval is not None and turn.net_interval[0] <= 0:
             return (
-                f"{name} lifts gold by {rise}, highest at {axis} = {turn.peak:g}; whether it has fallen by {at_last} "
-                f"cannot be told ({net} over base)."
+                f"{name} lifts gold by {_number(turn.lift.gain, turn.lift.interval)} at {axis} = "
+                f"{turn.lift.pressure:g}{_last_is_open(turn, net, at_last)}."
             )
         case "rises":
             return f"{name} raises gold {levels} ({net}); no fall is shown up to there{_last_step(curve, last)}."
         case "turns":
-            rise = _number(turn.rise, turn.rise_interval)
             lost = _number(turn.fall, turn.fall_interval).lstrip("+")
-            return (
-                f"Gold turns: {name[0].lower() + name[1:]} lifts it by {rise}, highest at {axis} = {turn.peak:g}, and "
-                f"loses {lost} of it by {at_last}."
-            )
+            return f"Gold turns: {name[0].lower() + name[1:]} {_rise(turn, axis)}, and loses {lost} of it by {at_last}."
         case "falls":
             return f"{name} lowers gold {levels} ({net})."
+        case "falls back":
+            lost = _number(turn.fall, turn.fall_interval).lstrip("+")
+            top = f"{axis} = {turn.peak:g}" if turn.peak is not None else "the base policy"
+            return (
+                f"Gold falls by {lost} from its highest point ({top}) to {at_last}; whether it ends above or below the "
+                f"base policy's cannot be told ({net} over base)."
+            )
         case "flat":
             return f"{name} does not change gold measurably: {levels} ({net}; the interval includes 0)."
         case _:
             return f"{name} takes gold {levels} ({net}); too few prompts to say more."
+
+
+def _rise(turn: Turn, axis: str) -> str:
+    """The rise to the peak, or where its own interval includes 0 the point that shows a rise."""
+    shown = turn.rise_interval is not None and turn.rise_interval[0] > 0
+    if turn.lift is None or shown:
+        top = f", highest at {axis} = {turn.peak:g}" if turn.peak is not None else ""
+        return f"lifts it by {_number(turn.rise, turn.rise_interval)}{top}"
+    return f"lifts it by {_number(turn.lift.gain, turn.lift.interval)} at {axis} = {turn.lift.pressure:g}"
+
+
+def _last_is_open(turn: Turn, net: str, at_last: str) -> str:
+    if turn.lift is not None and turn.lift.pressure == turn.last:
+        return ""
+    return f"; whether any of it is left at {at_last} cannot be told ({net} over base)"
 
 
 def _last_step(curve: Curve, last: int) -> str:
@@ -122,7 +139,8 @@ def _last_step(curve: Curve, last: int) -> str:
     added = curve.clusters.gold[:, last] - curve.clusters.gold[:, before]
     error = float(added.std(ddof=1) / np.sqrt(added.size))
     mean = float(added.mean())
-    if abs(mean) > 2 * error:
+    rounding = 1e-9 * max(1.0, float(np.abs(curve.clusters.gold).max()))
+    if abs(mean) > 2 * error or max(abs(mean), error) < rounding:
         return ""
     span = f"n = {curve.pressure[before]:g} to {curve.pressure[last]:g}"
     return f", and {span} adds {_number(mean, (mean - 2 * error, mean + 2 * error))}, which may be nothing"
@@ -166,9 +184,14 @@ def _stop(stopping: Stopping | None, curve: Curve) -> str:
     unseen = ""
     if blind:
         best = blind[0]
-        unseen = f", the best rule that sees no gold ({best.name}: {axis} = {best.choice:g}) {best.regret:.3g}"
+        where = "the base policy" if best.choice is None else f"{axis} = {best.choice:g}"
+        unseen = f", the best rule that sees no gold ({best.name}: {where}) {best.regret:.3g}"
+    if stopping.recommended is None:
+        highest = "the base policy itself has the highest measured gold"
+    else:
+        over = _number(stopping.gold_gain)
+        highest = f"{axis} = {stopping.recommended:g} has the highest measured gold ({over} over base)"
     return (
-        f"Where to stop: {axis} = {stopping.recommended:g} has the highest measured gold "
-        f"({_number(stopping.gold_gain)} over base). Chosen on half of the prompts and judged on the others that rule "
-        f"gives up {sighted.regret:.3g} of gold, going to the end {last.regret:.3g}{unseen}."
+        f"Where to stop: {highest}. Chosen on half of the prompts and judged on the others that rule gives up "
+        f"{sighted.regret:.3g} of gold, going to the end {last.regret:.3g}{unseen}."
     )

@@ -89,7 +89,13 @@ def _print_stopping(part: OptimizerDiagnosis) -> None:
     print_table(
         ["rule", "sees gold", f"{stopping.axis}", "regret", "sd over splits"],
         [
-            [rule.name, "yes" if rule.sees_gold else "no", rule.choice, rule.regret, rule.regret_se]
+            [
+                rule.name,
+                "yes" if rule.sees_gold else "no",
+                "base" if rule.choice is None and rule.name != "random" else rule.choice,
+                rule.regret,
+                rule.regret_se,
+            ]
             for rule in stopping.rules
         ],
         title="where to stop: chosen on half of the prompts, judged on the other half",

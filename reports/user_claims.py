@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import runpy
+import sys
 import traceback
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TypeVar
 
@@ -47,8 +49,9 @@ def search_claim(path: Path, claim: Claim, search: Search) -> Searched:
     if wanted is None:
         raise InputError(f"{path}: claim '{claim.id}' has no property to search; make it with @claim.")
     try:
-        return search(wanted)
-    except Exception as error:
+        with redirect_stdout(sys.stderr):  # what the file prints must not stand between the lines of --json
+            return search(wanted)
+    except (Exception, SystemExit) as error:
         code = getattr(wanted.slack, "__code__", None)
         line = _line(path, error) or (code and code.co_firstlineno)
         where = f"{path}, line {line}" if line else str(path)
@@ -59,18 +62,19 @@ def search_claim(path: Path, claim: Claim, search: Search) -> Searched:
 def _blaming(path: Path, run: Callable[[], Result]) -> Result:
     """Run the reader's file; whatever it raises becomes one line that names his file and line."""
     try:
-        return run()
+        with redirect_stdout(sys.stderr):
+            return run()
     except InputError:
         raise
     except SyntaxError as error:
         raise InputError(f"{path}, line {error.lineno}: {error.msg}.") from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         line = _line(path, error)
         where = f"{path}, line {line}" if line else str(path)
         raise InputError(f"{where}: {type(error).__name__}: {error}") from None
 
 
-def _line(path: Path, error: Exception) -> int | None:
+def _line(path: Path, error: BaseException) -> int | None:
     """The last line of the reader's file on the way to the error."""
     frames = traceback.extract_tb(error.__traceback__)
     return next((frame.lineno for frame in reversed(frames) if Path(frame.filename) == path), None)

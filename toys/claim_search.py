@@ -101,6 +101,8 @@ def _slack(wanted: Property, world: Any) -> float:
         answer = wanted.slack(world)
     except AssertionError:
         return -math.inf
+    if getattr(answer, "shape", None) == () and answer.dtype == bool:
+        answer = bool(answer)  # what numpy's comparisons return: float() would make a False the slack 0, which holds
     if answer is True or (answer is None and _asserts(wanted.slack)):
         return math.inf
     if answer is None:

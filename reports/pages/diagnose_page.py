@@ -354,7 +354,8 @@ def _stopping(optimizers: Sequence[_Optimizer]) -> list[Block]:
 
 
 def _recommended(optimizer: _Optimizer) -> str:
-    return _at(optimizer.method, (optimizer.stopping or {})["recommended"])
+    pressure = (optimizer.stopping or {})["recommended"]
+    return "the base policy" if pressure is None else _at(optimizer.method, pressure)
 
 
 def _laws(record: Json) -> list[Block]:

@@ -169,6 +169,35 @@ def test_a_claim_without_an_answer_is_named_and_the_others_still_run(tmp_path, c
     assert [record["ok"] for record in records] == [True, False, False, True, True]
 
 
+@pytest.mark.parametrize("answer", ["np.bool_(False)", "np.array(False)", "np.all(np.array([1, 0]))"])
+def test_numpys_false_is_false(tmp_path, capsys, answer):
+    """``float(np.False_)`` is 0, and a slack of 0 holds."""
+    path = _write(
+        tmp_path, f'import numpy as np\n@claim("t", finite_tables())\ndef mine(world):\n    return {answer}\n'
+    )
+    assert main(["claims", "--file", str(path), "--examples", "20", "--json"]) == 1
+    (record,) = json.loads(capsys.readouterr().out)
+    assert record["ok"] is False
+    path.write_text(path.read_text().replace(answer, f"np.logical_not({answer})"))
+    assert main(["claims", "--file", str(path), "--examples", "20"]) == 0
+
+
+def test_a_file_that_exits_or_prints_leaves_an_answer(tmp_path, capsys):
+    leaves = _write(tmp_path, '@claim("t", finite_tables())\ndef mine(world):\n    exit(0)\n')
+    assert main(["claims", "--file", str(leaves), "--examples", "20"]) == 2
+    assert "line 5: claim 'mine': SystemExit" in capsys.readouterr().err
+    leaves.write_text(leaves.read_text() + "raise SystemExit\n")
+    assert main(["claims", "--file", str(leaves), "--examples", "20"]) == 2
+    assert "line 6: SystemExit" in capsys.readouterr().err
+    prints = _write(
+        tmp_path, 'print("a")\n@claim("t", finite_tables())\ndef mine(world):\n    print("b")\n    return 1\n'
+    )
+    assert main(["claims", "--file", str(prints), "--examples", "20", "--json"]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)[0]["ok"] is True
+    assert "a\n" in captured.err
+
+
 def test_a_missing_file_and_a_bad_number(tmp_path, capsys):
     assert main(["claims", "--file", str(tmp_path / "none.py")]) == 2
     assert "no such file" in capsys.readouterr().err

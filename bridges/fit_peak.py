@@ -18,7 +18,7 @@ Interval = tuple[float | None, float | None]
 
 @dataclass(frozen=True)
 class FittedPeak:
-    """The maximum of a fitted law on (0, d_max].
+    """The maximum of a fitted law between the smallest and the largest d of the data.
 
     Attributes
     ----------
@@ -42,23 +42,26 @@ class FittedPeak:
         return f"peak {self.gain:.4g} at d = {self.d:.4g} (KL {self.d**2:.4g} nats)"
 
 
-def find_peak(fit: LawFit, d_max: float, replicates: LawFit | None, ratio: tuple[float, float] | None) -> FittedPeak:
+def find_peak(
+    fit: LawFit, d_range: tuple[float, float], replicates: LawFit | None, ratio: tuple[float, float] | None
+) -> FittedPeak:
     """The peak of one fitted curve, if it lies inside the data.
 
     Parameters
     ----------
     fit
         The fitted law; coefficients of shape (parameters,).
-    d_max
-        Largest d of the data.
+    d_range
+        Smallest and largest d of the data.
     replicates
         The same law fitted to bootstrap curves, coefficients (B, parameters), or None.
     ratio
         Fieller interval of alpha / beta for ``bon`` and ``rl`` (ends may be infinite), or None.
     """
     d, gain = float(fit.peak.d), float(fit.peak.gold)
-    if not 0 < d < d_max or gain <= 0:
-        return FittedPeak(None, None, reason=f"no peak inside the data (d up to {d_max:.4g})")
+    low, high = d_range
+    if not low <= d < high or gain <= 0:
+        return FittedPeak(None, None, reason=f"no peak inside the data (d from {low:.4g} to {high:.4g})")
     d_interval: Interval | None = None
     if ratio is not None:
         d_interval = _bounded(*(_peak_of_ratio(fit.law, value) for value in ratio))

@@ -176,13 +176,17 @@ def fit_curve(
     if of_parameters is not None and chosen.law in ("bon", "rl"):
         ratio = ratio_interval(fit.coefficients, of_parameters, float(stats.t.ppf(0.975, degrees)))
     notes = [left_out] if left_out else []
+    if law == "best" and train is None:
+        notes.append(f"too few points to score the laws beyond the fitted ones: best is the first, {chosen.law}")
+    if chosen.r2 is not None and chosen.r2 < 0:
+        notes.append("the law fits worse than a constant does: do the gains count from the base policy (KL 0)?")
     if curve.clusters is None and draws is not None:
         notes.append("intervals treat the points as independent: the curve carries standard errors but no covariance")
     return Fit(
         quantity=quantity,
         best=chosen,
         intervals=_intervals(fit, of_parameters, degrees, replicates),
-        peak=find_peak(fit, float(d[-1]), replicates, ratio),
+        peak=find_peak(fit, (float(d[0]), float(d[-1])), replicates, ratio),
         laws=tuple(laws),
         heldout_d=None if train is None else float(d[train - 1]),
         points=int(d.size),
@@ -210,9 +214,12 @@ def _fitted_points(curve: Curve, gains: Array) -> tuple[NDArray[np.intp], str | 
 
 
 def _training_points(d: Array) -> int | None:
-    """Number of points, lowest d first, to fit in the held-out comparison; None with too few points."""
-    count = max(3, round(TRAINING_SHARE * d.size))
-    return count if count < d.size else None
+    """Number of points, lowest d first, to fit in the held-out comparison; None with too few different d."""
+    different = np.unique(d)
+    count = max(3, round(TRAINING_SHARE * different.size))
+    if count >= different.size:
+        return None
+    return int(np.searchsorted(d, different[count - 1], side="right"))
 
 
 def _rival(form: ScalingLaw, d: Array, y: Array, covariance: Array, train: int | None) -> RivalLaw:

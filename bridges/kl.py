@@ -8,11 +8,14 @@ from typing import Literal
 
 from overopt.theory.errors import InputError
 
-__all__ = ["KL", "KLEstimator"]
+__all__ = ["BASE_KL", "KL", "KLEstimator"]
 
 KLEstimator = Literal[
     "analytic", "ties-exact", "full-vocabulary", "k1", "k2", "k3", "thermodynamic-integration", "imported"
 ]
+
+BASE_KL = 0.05
+"""Nats up to which checkpoint 0 is the base policy: two engines never agree on its log-probabilities to the digit."""
 
 
 @dataclass(frozen=True, slots=True)

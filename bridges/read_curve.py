@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from overopt.bridges.curve import Axis, Curve
+from overopt.bridges.kl import BASE_KL
 from overopt.bridges.table_files import TableFile, numbers, open_table
 from overopt.bridges.table_rows import STEP_NAMES
 from overopt.theory.best_of_n import best_of_n_kl
@@ -44,8 +45,9 @@ class ImportedCurve:
 def read_curve(path: str, columns: CurveColumns | None = None) -> ImportedCurve:
     """Read points of a gold curve: ``n`` or ``checkpoint``, ``kl``, ``gold``, optional ``gold_se`` and ``proxy``.
 
-    A point with KL 0 is the base policy, over which gains count; without one, gold is taken to count from the base
-    policy already. Best-of-n points need no KL: it is ``log n - (n - 1)/n``.
+    A point with KL 0, n = 1, or checkpoint 0 with a KL of at most ``BASE_KL`` is the base policy, over which gains
+    count; without one, gold is taken to count from the base policy already. Best-of-n points need no KL: it is ``log n
+    - (n - 1)/n``.
 
     Raises
     ------
@@ -84,12 +86,26 @@ def read_curve(path: str, columns: CurveColumns | None = None) -> ImportedCurve:
         warnings.append("no kl column: KL = log n - (n - 1)/n, which is right for a proxy without ties.")
     else:
         raise InputError(f"{path}: column 'kl' must exist for a curve over checkpoints, got {', '.join(table.names)}.")
+    is_base = kl == 0
+    if axis in values:
+        is_base |= pressure == 1 if axis == "n" else (pressure == 0) & (kl <= BASE_KL)
+    if (kl[is_base] > 0).any():
+        at = int(np.flatnonzero(is_base & (kl > 0))[0])
+        warnings.append(f"{axis} = {pressure[at]:g} is the base policy: its KL of {kl[at]:g} nats is taken as 0.")
+        kl = np.where(is_base, 0.0, kl)
     order = np.argsort(kl, kind="stable")
-    kl, pressure = kl[order], pressure[order]
+    kl, pressure, is_base = kl[order], pressure[order], is_base[order]
     gold = values["gold"][order]
     proxy = values["proxy"][order] if "proxy" in values else np.full(gold.size, np.nan)
     error = values["gold_se"][order] if "gold_se" in values else np.full(gold.size, np.nan)
-    at_base = np.flatnonzero(kl == 0)
+    exact = (error == 0) & ~is_base
+    if exact.any():
+        warnings.append(
+            f"column '{chosen['gold_se']}' is 0 for {int(exact.sum())} of {gold.size} points beyond the base policy: no "
+            "measurement is exact, so it is taken as unknown there."
+        )
+        error = np.where(exact, np.nan, error)
+    at_base = np.flatnonzero(is_base)
     base_gold = base_proxy = 0.0
     gains = np.eye(gold.size)
     if at_base.size:

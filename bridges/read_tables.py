@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from overopt.bridges.checkpoints import Checkpoints
-from overopt.bridges.kl import KL, KLEstimator
+from overopt.bridges.kl import BASE_KL, KL, KLEstimator
 from overopt.bridges.score_bank import ScoreBank
 from overopt.bridges.stored_bank import StoredBank
 from overopt.bridges.table_files import TableFile, is_parquet, open_table
@@ -32,8 +32,6 @@ __all__ = ["STREAM_ROWS", "TableColumns", "Tables", "read_tables"]
 Array = NDArray[np.float64]
 STREAM_ROWS = 20_000_000
 """A Parquet bank with more rows than this stays on disk and is read by row group."""
-BASE_KL = 0.05
-"""Nats up to which checkpoint 0 is the base policy: two engines never agree on its log-probabilities to the digit."""
 
 
 @dataclass(frozen=True)

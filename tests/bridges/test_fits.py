@@ -81,7 +81,7 @@ def test_no_peak_is_claimed_beyond_the_data_or_without_a_turn() -> None:
     d = np.linspace(0.2, 1.5, 8)
     rising = fit_curve(curve_of(FORMS["bon"](d)[None], d), "bon")
     assert rising.peak.d is None
-    assert "no peak inside the data (d up to 1.5)" in str(rising)
+    assert "no peak inside the data (d from " in str(rising)
     straight = fit_curve(curve_of((2 * d)[None], d), "bon")
     assert straight.peak.d is None
 
@@ -337,3 +337,59 @@ def test_iterated_form() -> None:
     assert max(fit.residual.values()) < 1e-10
     ignoring_k = fit_iterated(dict.fromkeys((1, 2, 4), curves[1]))
     assert max(ignoring_k.residual.values()) > 0.05, "curves that do not improve with k do not follow the form"
+
+
+def imported(tmp_path, text: str):
+    path = tmp_path / "curve.csv"
+    path.write_text(text)
+    return read_curve(str(path))
+
+
+@pytest.mark.parametrize(
+    ("text", "base"),
+    [
+        ("step,kl,gold\n0,0.0005,3.0\n100,1,3.3\n200,4,3.6\n300,9,3.5\n", 3.0),
+        ("n,kl,gold\n1,0.2,1.0\n2,0.19,1.3\n4,0.63,1.5\n8,1.2,1.6\n", 1.0),
+    ],
+)
+def test_the_base_policy_is_known_by_its_name_not_by_a_kl_of_exactly_0(tmp_path, text, base) -> None:
+    found = imported(tmp_path, text)
+    assert found.curve.base_gold == base
+    assert found.curve.gold_gain[0] == found.curve.kl[0] == 0
+    assert any("is the base policy: its KL of" in warning for warning in found.warnings)
+
+
+def test_a_checkpoint_0_far_from_the_base_policy_is_not_it(tmp_path) -> None:
+    found = imported(tmp_path, "checkpoint,kl,gold\n0,8,3.0\n1,1,3.3\n2,4,3.6\n3,9,3.5\n")
+    assert found.curve.base_gold == 0
+    fit = fit_curve(found.curve, "linear")
+    assert fit.best.r2 < 0
+    assert "do the gains count from the base policy" in fit.note
+
+
+def test_a_standard_error_of_0_is_unknown(tmp_path) -> None:
+    found = imported(tmp_path, "n,gold,gold_se\n1,0,0\n2,.3,0\n4,.5,0\n8,.62,.1\n16,.7,.1\n")
+    assert any("'gold_se' is 0 for 2 of 5 points" in warning for warning in found.warnings)
+    assert fit_curve(found.curve, "bon").intervals["alpha"] is None
+
+
+def test_points_at_one_d_are_not_split_between_fitting_and_scoring() -> None:
+    d = np.array([1.0, 1.0, 1.0, 1.5, 2.0])
+    assert fit_curve(curve_of(FORMS["bon"](d)[None], d), "bon").best.heldout_rmse is None
+    more = np.array([0.5, 1.0, 1.0, 1.0, 1.5, 1.5, 2.0, 2.0])
+    assert fit_curve(curve_of(FORMS["bon"](more)[None], more), "bon").heldout_d == 1.5
+
+
+def test_the_best_of_laws_that_cannot_be_compared_is_named_so() -> None:
+    d = np.array([1.0, 1.5, 2.0])
+    curve = curve_of(FORMS["bon"](d)[None], d)
+    assert "too few points to score the laws" in fit_curve(curve, "best").note
+    assert fit_curve(curve, "bon").note is None
+
+
+def test_no_peak_is_claimed_before_the_first_point() -> None:
+    d = np.array([1.0, 1.5, 2.0, 3.0])
+    early = curve_of((d * (0.1 - 0.11 * d))[None], d)
+    fit = fit_curve(early, "bon")
+    assert fit.best.parameters["alpha"] > 0
+    assert fit.peak.d is None

@@ -101,8 +101,8 @@ def read_curve(path: str, columns: CurveColumns | None = None) -> ImportedCurve:
     exact = (error == 0) & ~is_base
     if exact.any():
         warnings.append(
-            f"column '{chosen['gold_se']}' is 0 for {int(exact.sum())} of {gold.size} points beyond the base policy: no "
-            "measurement is exact, so it is taken as unknown there."
+            f"column '{chosen['gold_se']}' is 0 for {int(exact.sum())} of {gold.size} points, beyond the base policy: "
+            "no measurement is exact, so it is taken as unknown there."
         )
         error = np.where(exact, np.nan, error)
     at_base = np.flatnonzero(is_base)

@@ -39,8 +39,8 @@ class StoppingRule:
         The pressure it picks with all prompts; None for the base policy, and for ``random``.
     regret, regret_se
         Mean over splits of the judging half's highest gold, the base policy's included, less its gold at the choice
-        made on the other half, and the standard deviation over splits; gold's units. Above 0 even for a perfect rule, because the judging half's own
-        maximum is the bar.
+        made on the other half, and the standard deviation over splits; gold's units. Above 0 even for a perfect rule,
+        because the judging half's own maximum is the bar.
     """
 
     name: str

@@ -98,7 +98,7 @@ class _Search:
 
 def _slack(wanted: Property, world: Any) -> float:
     try:
-        answer = wanted.slack(world)
+        answer: Any = wanted.slack(world)
     except AssertionError:
         return -math.inf
     if getattr(answer, "shape", None) == () and answer.dtype == bool:

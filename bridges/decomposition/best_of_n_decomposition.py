@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from overopt.bridges.best_of_n_weights import best_of_n_weights
-from overopt.bridges.decomposition.blocks import Block, centred_blocks, scatter
+from overopt.bridges.decomposition.blocks import MIN_LEVELS, Block, centred_blocks, levels, scatter
 from overopt.bridges.decomposition.independence import IndependenceTest, independence_test
 from overopt.bridges.decomposition.null_scale import NullScale, choose_null_scale
 from overopt.bridges.decomposition.residual_permutation import null_gold, observed_gold
@@ -31,7 +31,6 @@ from overopt.theory.errors import InputError
 __all__ = ["BestOfNDecomposition", "BestOfNPoint", "decompose_best_of_n"]
 
 PRACTICAL_MARGIN = 0.02
-MIN_LEVELS = 5
 MAX_PERMUTED_RECORDS = 16_000_000
 MIN_LIVE_PROMPTS = 10
 MAX_STEP = 2.0
@@ -305,14 +304,14 @@ def _cannot_split(blocks: list[Block]) -> str | None:
         return "cannot tell: the proxy is constant within every prompt"
     if all(not block.gold.any() for block in blocks):
         return "cannot tell: gold is constant within every prompt"
-    levels = np.concatenate([1 + (np.diff(np.sort(block.proxy, axis=1), axis=1) > 0).sum(axis=1) for block in blocks])
-    if np.median(levels) < MIN_LEVELS:
+    steps = np.concatenate([levels(block.proxy) for block in blocks])
+    if np.median(steps) < MIN_LEVELS:
         return (
-            f"cannot tell regressional from extremal: the proxy has {np.median(levels):g} levels within a prompt "
+            f"cannot tell regressional from extremal: the proxy has {np.median(steps):g} levels within a prompt "
             f"(median), fewer than {MIN_LEVELS}"
         )
     spread = np.concatenate([block.proxy.std(axis=1) for block in blocks])
-    step = np.concatenate([np.ptp(block.proxy, axis=1) for block in blocks]) / np.maximum(levels - 1, 1)
+    step = np.concatenate([np.ptp(block.proxy, axis=1) for block in blocks]) / np.maximum(steps - 1, 1)
     if np.median(step) >= MAX_STEP * np.median(spread):
         return (
             f"cannot tell regressional from extremal: the proxy's steps are {np.median(step) / np.median(spread):.1f} "

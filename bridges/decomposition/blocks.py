@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from overopt.bridges.score_bank import ScoreBank
 
-__all__ = ["Block", "centred_blocks", "first_of_each", "is_coarse", "scatter"]
+__all__ = ["MIN_LEVELS", "Block", "centred_blocks", "first_of_each", "is_coarse", "levels", "scatter"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,8 @@ def centred_blocks(bank: ScoreBank, proxy: str) -> list[Block]:
     return blocks
 
 
+MIN_LEVELS = 5
+"""A proxy with fewer within a prompt (median) has no error that could be told from its rounding."""
 COARSE = 0.01
 MOSTLY_REPEATED = 0.5
 
@@ -77,6 +79,11 @@ def is_coarse(rows: list[tuple[NDArray[np.float64], NDArray[np.float64]]]) -> bo
     if texts < MOSTLY_REPEATED * records:
         return True
     return tied - (records - texts) > COARSE * texts
+
+
+def levels(rows: NDArray[np.float64]) -> NDArray[np.intp]:
+    """(B,) number of different values in each row of (B, N)."""
+    return np.asarray(1 + np.count_nonzero(np.diff(np.sort(rows, axis=1), axis=1) > 0, axis=1))
 
 
 def first_of_each(gold: NDArray[np.float64], proxy: NDArray[np.float64]) -> NDArray[np.bool_]:

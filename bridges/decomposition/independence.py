@@ -7,7 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from overopt.bridges.decomposition.blocks import Block, centred_blocks, first_of_each, is_coarse
+from overopt.bridges.decomposition.blocks import (
+    MIN_LEVELS,
+    Block,
+    centred_blocks,
+    first_of_each,
+    is_coarse,
+    levels,
+)
 from overopt.bridges.decomposition.residual_permutation import (
     has_no_error,
     normal_scores,
@@ -75,7 +82,8 @@ def independence_test(
     -----
     Normal scores have fixed order statistics, so the permuted worlds get them back, ties included; without that the
     test rejects .28 of Gaussian worlds at N = 24. A coarse proxy (see :func:`is_coarse`) is always tested on normal
-    scores: on the raw scale the rounding of a five-level judge alone would reject.
+    scores: on the raw scale the rounding of a five-level judge alone would reject. Below
+    five levels it does so on normal scores too (24 of 24 worlds with independent noise at two, 5 at three): no p-value.
 
     Records of one prompt that agree in gold and proxy are one text drawn again and count once (not where the proxy is
     coarse): a text and its copies share their error, and permuted copies would not. On a policy that repeats 4% of its
@@ -88,6 +96,10 @@ def independence_test(
     coarse = is_coarse(blocks)
     scores = scores or coarse
     name = "normal scores" if scores else "raw"
+    found = float(np.median(np.concatenate([levels(proxy) for _, proxy in blocks])))
+    if coarse and 1 < found < MIN_LEVELS:
+        reason = f"the proxy has {found:g} levels within a prompt (median), fewer than {MIN_LEVELS}"
+        return IndependenceTest(None, 0.0, {}, 0, name, reason)
     if not coarse:
         blocks = [texts for gold, proxy in blocks for texts in _distinct(gold, proxy)]
     tables = [table for gold, rows in blocks if (table := _standardised(gold, rows, scores, rng))]

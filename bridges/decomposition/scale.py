@@ -10,12 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, special, stats
 
-from overopt.bridges.decomposition.blocks import Block, scatter
+from overopt.bridges.decomposition.blocks import Block, levels, scatter
 from overopt.theory.errors import InputError
 
 __all__ = ["MeasurementScale", "ScaleKind", "fit_scale", "gini_sd", "within_prompt_moments"]
 
 ScaleKind = Literal["slope", "pooled-sd", "raw", "calibrated"]
+FEW_LEVELS = 5
+"""Gold with fewer levels than this in every prompt counts in plain SD: rare successes have a Gini SD near 0."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,8 @@ class MeasurementScale:
         The scale asked for and the one in force (``slope`` falls back to ``pooled-sd`` where the slope is not
         positive).
     gold_unit, proxy_unit
-        Divide centred rewards by these; both then count in gold SD.
+        Divide centred rewards by these; both then count in gold SD: the mean over prompts of Gini's, or the pooled
+        within-prompt SD of a gold with few levels.
     slope, slope_interval
         Within-prompt slope of proxy on gold, in (proxy's own units) / (gold's own units), and its 95% interval over
         prompts.
@@ -112,6 +115,9 @@ def fit_scale(blocks: list[Block], kind: ScaleKind) -> MeasurementScale:
         raise InputError(f"`scale` must be one of {', '.join(get_args(ScaleKind))}, got '{kind}'.")
     gold_variance, proxy_variance, covariance = within_prompt_moments(blocks)
     gold_unit, gold_influence = _relative(scatter(blocks, [gini_sd(block.gold) for block in blocks]))
+    if all(levels(rows).max() < FEW_LEVELS for block in blocks for rows in (block.gold[:1], block.gold)):
+        gold_unit, gold_influence = _relative(gold_variance)
+        gold_unit, gold_influence = math.sqrt(gold_unit), gold_influence / 2
     proxy_sd, proxy_influence = _relative(scatter(blocks, [gini_sd(block.proxy) for block in blocks]))
     mean_variance = float(gold_variance.mean())
     slope = float(covariance.mean()) / mean_variance if mean_variance > 0 else 0.0

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from overopt.bridges.decomposition.best_of_n_decomposition import BestOfNDecomposition, BestOfNPoint
 from overopt.bridges.decomposition.checkpoint_decomposition import (
     MAX_OUTSIDE,
@@ -41,17 +39,17 @@ def best_of_n_sentences(result: BestOfNDecomposition) -> tuple[str, ...]:
     lines = [*_scale_lines(result.scale)]
     if last.promise.estimate is None:
         return (*lines, *result.warnings)
-    lines.append(_headline(f"At n = {last.n}", last, unit))
+    lines.append(_headline(f"At n = {last.n}", last, result.scale))
     if last.gap.excludes_zero() == 0 and last.gap.interval is not None:
         lines.append(f"At n = {last.n} promise and delivery do not differ measurably: no gap to explain.")
     elif last.extremal.estimate is not None:
         lines.append(_dependence_line(result, unit))
         lines += _best_of_n_help(result, last, unit)
-    below = [point.n for point in result.points if point.delivered.band_excludes_zero() < 0]
+    below = _below_base(result.points)
     if below and result.scale.slope > 0:
         lines.append(
-            f"Gold is below the base policy from n = {min(below)} on. Noise that is independent of gold cannot do that "
-            "while the proxy rises with gold: the error depends on gold."
+            f"Gold is below the base policy {below}. Noise that is independent of gold cannot do that while the proxy "
+            "rises with gold: the error depends on gold."
         )
     lines.append(_independence_line(result.independence))
     bent = result.null_scale.normal_scores and not result.null_scale.coarse
@@ -70,18 +68,35 @@ def best_of_n_sentences(result: BestOfNDecomposition) -> tuple[str, ...]:
     return (*lines, *(warning for warning in result.warnings if warning != result.scale.note))
 
 
+def _below_base(points: Sequence[BestOfNPoint]) -> str:
+    """Where gold lies below the base policy's for sure: "from n = 8 on", "at n = 2, 4", or "" for nowhere."""
+    below = [point.delivered.band_excludes_zero() < 0 for point in points]
+    if not any(below):
+        return ""
+    first = below.index(True)
+    if all(below[first:]):
+        return f"from n = {points[first].n} on"
+    return f"at n = {', '.join(str(point.n) for point, lies in zip(points, below, strict=True) if lies)}"
+
+
+def _runs_against_gold(scale: MeasurementScale) -> bool:
+    return scale.slope_interval is not None and scale.slope_interval[1] < 0
+
+
 def unit_name(scale: MeasurementScale) -> str:
     """What the numbers on a scale count: gold SD, or gold's own units."""
     return "of gold's own units" if scale.kind == "raw" else "SD"
 
 
-def _headline(where: str, point: BestOfNPoint | CheckpointPoint, unit: str) -> str:
+def _headline(where: str, point: BestOfNPoint | CheckpointPoint, scale: MeasurementScale) -> str:
+    unit = unit_name(scale)
     text = f"{where} the proxy promised {_number(point.promise)} {unit} and delivered {_number(point.delivered)}"
     if point.regressional.estimate is None:
         return text + "; the difference cannot be split."
+    noise = "its reversed sign and independent noise" if _runs_against_gold(scale) else "selection on independent noise"
     text += (
-        f": {_number(point.regressional)} was selection on independent noise (regressional), {_number(point.extremal)} "
-        "an error that depends on gold (extremal)"
+        f": {_number(point.regressional)} was {noise} (regressional), {_number(point.extremal)} an error that depends "
+        "on gold (extremal)"
     )
     if isinstance(point, CheckpointPoint):
         text += f", {_number(point.causal)} a broken relation (causal)"
@@ -125,8 +140,8 @@ def _bent_line(result: BestOfNDecomposition, last: BestOfNPoint, unit: str) -> s
 def _best_of_n_help(result: BestOfNDecomposition, last: BestOfNPoint, unit: str) -> list[str]:
     """What would help, bounded by what gold itself would deliver: promise that noise inflated was never to be had."""
     if result.scale.slope <= 0:
-        low, high = result.scale.slope_interval or (-np.inf, np.inf)
-        return ["Where a low proxy means good, give it with its sign turned."] if low < high < 0 else []
+        against = _runs_against_gold(result.scale)
+        return ["Where a low proxy means good, give it with its sign turned."] if against else []
     if last.perfect is None or last.delivered.estimate is None:
         return []
     left = max(last.perfect - last.delivered.estimate, 0.0)
@@ -167,7 +182,7 @@ def checkpoint_sentences(result: CheckpointDecomposition) -> tuple[str, ...]:
     if last.promise.estimate is None:
         return (*lines, *result.warnings)
     where, unit = f"At checkpoint {last.checkpoint:g}", unit_name(result.scale)
-    lines.append(_headline(where, last, unit))
+    lines.append(_headline(where, last, result.scale))
     cancels = last.regressional.excludes_zero() > 0 and last.causal.excludes_zero() < 0
     if last.gap.interval is not None and last.gap.excludes_zero() == 0:
         lines.append(f"{where} promise and delivery do not differ measurably: no gap to explain.")
@@ -181,7 +196,7 @@ def checkpoint_sentences(result: CheckpointDecomposition) -> tuple[str, ...]:
             "speak of the others only; rely on the path."
         )
     lines += _path_lines(last, unit)
-    spent = _spent_from(result.points, result.scale.reliability)
+    spent = _spent_from(result.points, result.scale)
     if spent is not None:
         lines.append(
             f"From checkpoint {spent:g} on gold no longer rises with the proxy on the policy's own samples: the proxy "
@@ -202,11 +217,15 @@ def checkpoint_sentences(result: CheckpointDecomposition) -> tuple[str, ...]:
     return (*lines, *(warning for warning in result.warnings if warning != result.scale.note))
 
 
-def _spent_from(points: Sequence[CheckpointPoint], base: float) -> float | None:
-    """The checkpoint from which on the on-policy slope may be 0 and is shown to be less than half of the ``base`` one.
+def _spent_from(points: Sequence[CheckpointPoint], scale: MeasurementScale) -> float | None:
+    """The checkpoint from which on the on-policy slope may be 0 and is shown to be less than half of the base one.
 
     An interval that includes 0 because it is wide shows nothing. All later ones must include 0, or lie below it, too.
+    A proxy that did not rise with gold to begin with cannot be spent.
     """
+    if scale.slope_interval is None or scale.slope_interval[0] <= 0:
+        return None
+    base = scale.reliability
     known = [(p.checkpoint, *p.on_policy_slope.interval) for p in points if p.on_policy_slope.interval]
     for index, (checkpoint, _, high) in enumerate(known):
         if high < base / 2 and all(low <= 0 for _, low, _ in known[index:]):

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special, stats
 
+from overopt.bridges.decomposition.scale import FEW_LEVELS
 from overopt.bridges.validation.worlds import BankWorld
 
 __all__ = ["BankTruth", "bank_truth"]
@@ -30,7 +31,7 @@ class BankTruth:
     promise, regressional, extremal, delivered
         The terms.
     gold_sd
-        Gold's within-prompt SD (Gini), gold's own units.
+        Gold's unit as :func:`fit_scale` defines it, gold's own units.
     slope
         Within-prompt slope of proxy on gold.
     """
@@ -59,6 +60,7 @@ def bank_truth(world: BankWorld, n: Sequence[int], rng: np.random.Generator, rec
     totals = np.zeros((5, len(n)))
     missed = 0.0
     covariance = variance = gold_sd = proxy_sd = 0.0
+    levels = 0
     for stratum in prompt:
         gold, proxy = (rows[0] for rows in world.draw(rng, stratum[None, :], per_prompt))
         other_gold, other_proxy = (rows[0] for rows in world.draw(rng, stratum[None, :], per_prompt))
@@ -67,6 +69,7 @@ def bank_truth(world: BankWorld, n: Sequence[int], rng: np.random.Generator, rec
         covariance += slope * gold.var()
         variance += gold.var()
         gold_sd += _gini(gold)
+        levels = max(levels, np.unique(gold).size)
         proxy_sd += _gini(proxy)
         jitter = rng.random(per_prompt)
         order = np.lexsort((jitter, proxy))
@@ -83,6 +86,8 @@ def bank_truth(world: BankWorld, n: Sequence[int], rng: np.random.Generator, rec
         totals[4] += (gold[np.argsort(again)] - gold_mean) @ weights
     totals /= STRATA
     gold_sd, proxy_sd, pooled = gold_sd / STRATA, proxy_sd / STRATA, covariance / variance
+    if levels < FEW_LEVELS:
+        gold_sd = math.sqrt(variance / STRATA)
     proxy_unit = pooled * gold_sd if pooled > 0 else proxy_sd
     promise, null, delivered = totals[0] / proxy_unit, totals[1] / gold_sd, totals[2] / gold_sd
     if world.kind in ("independent", "coarse", "monotone"):

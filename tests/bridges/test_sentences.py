@@ -9,7 +9,9 @@ import pytest
 
 from overopt.bridges.best_of_n import best_of_n_curve
 from overopt.bridges.checkpoints import Checkpoints, checkpoint_curve
+from overopt.bridges.curve import ClusterValues, Curve
 from overopt.bridges.decomposition import decompose_best_of_n, decompose_checkpoints
+from overopt.bridges.decomposition.independence import independence_test
 from overopt.bridges.diagnosis import diagnose
 from overopt.bridges.kl import KL
 from overopt.bridges.score_bank import ScoreBank
@@ -136,3 +138,115 @@ def test_a_proxys_answer_does_not_depend_on_the_columns_beside_it():
     beside = replace(bank, proxies={"other": rng.permutation(bank.gold), **bank.proxies})
     alone, both = (diagnose(b, rng=np.random.default_rng(0)).proxies["p"] for b in (bank, beside))
     assert alone.verdicts == both.verdicts
+
+
+def test_gold_below_the_base_policy_at_one_n_is_not_below_from_there_on():
+    """Gold dips for middling proxies and jumps for the best: -.05 at n = 2, +6 at n = 128."""
+    rng = np.random.default_rng(12)
+    u = rng.random((200, 128))
+    grid = (1, 2, 4, 8, 16, 32, 64, 128)
+    gold = np.where(u > 0.98, 6.0, np.where(u > 0.6, -1.0, 0.0)) + 0.1 * u
+    dips = " ".join(sentences(ScoreBank.from_rectangle(gold, {"p": u + 5 * (u > 0.98)}), n=grid))
+    assert "Gold is below the base policy at n = 2, 4." in dips
+    turns = np.where(u < 0.7, 3 * u, 2.1 - 8 * (u - 0.7))
+    falls = " ".join(sentences(ScoreBank.from_rectangle(turns, {"p": u}), n=grid))
+    assert "Gold is below the base policy from n = 8 on." in falls
+
+
+def test_a_reversed_proxy_is_not_called_noise():
+    rng = np.random.default_rng(13)
+    for noise in (lambda shape: 0.2 * rng.standard_normal(shape), np.zeros):
+        said = " ".join(sentences(drawn(rng, noise, sign=-1.0)))
+        assert "was its reversed sign and independent noise (regressional)" in said
+        assert "selection on independent noise" not in said
+        assert "give it with its sign turned" in said
+
+
+def test_a_proxy_that_never_rose_with_gold_is_not_spent():
+    rng = np.random.default_rng(14)
+    gold = rng.standard_normal((40, 64))
+    bank = ScoreBank.from_rectangle(gold, {"p": -gold + 0.2 * rng.standard_normal(gold.shape)})
+    later = gold[:, :16] - 1
+    run = Checkpoints({1.0: ScoreBank.from_rectangle(later, {"p": -1.3 * later})}, {})
+    said = " ".join(decompose_checkpoints(bank, run, "p", rng=np.random.default_rng(0)).sentences())
+    assert "the proxy is spent" not in said
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.5])
+def test_rare_successes_count_in_their_own_sd(rate):
+    """Gini's SD of a Bernoulli is p (1 - p) sqrt(pi): a tenth of its SD at one success in 300."""
+    rng = np.random.default_rng(15)
+    gold = (rng.random((400, 64)) < rate).astype(float)
+    bank = ScoreBank.from_rectangle(gold, {"p": gold + rng.standard_normal(gold.shape)})
+    unit = decompose_best_of_n(bank, "p", [1, 8], rng=np.random.default_rng(0)).scale.gold_unit
+    within = gold - gold.mean(axis=1, keepdims=True)
+    assert unit == pytest.approx(np.sqrt((within**2).sum() / (400 * 63)), rel=1e-12)
+    assert unit == pytest.approx(np.sqrt(rate * (1 - rate)), rel=0.1)
+
+
+@pytest.mark.parametrize("levels", [2, 3, 4])
+def test_rounding_to_few_levels_is_not_evidence_of_a_dependent_error(levels):
+    rng = np.random.default_rng(16)
+    gold = rng.standard_normal((60, 64))
+    raw = gold + rng.standard_normal(gold.shape)
+    cuts = np.quantile(raw, np.arange(1, levels) / levels)
+    test = independence_test(ScoreBank.from_rectangle(gold, {"p": np.digitize(raw, cuts).astype(float)}), "p", rng)
+    assert test.p_value is None
+    assert f"the proxy has {levels} levels" in test.reason
+
+
+def test_a_fall_from_the_peak_is_not_a_fall_below_the_base_policy():
+    """Few base samples are shared by all checkpoints: the fall is sure, where it ends is not."""
+    rng = np.random.default_rng(17)
+    base = rng.normal(0, 4.0, size=(60, 4))
+    base -= base.mean()
+    bank = ScoreBank.from_rectangle(base, {"p": base})
+    true = {1.0: 0.2, 2.0: 0.5, 3.0: 0.3}
+    level = rng.normal(0, 0.3, size=(60, 1))
+    banks = {
+        step: ScoreBank.from_rectangle(
+            level + gain + 0.05 * rng.standard_normal((60, 4)), {"p": step + rng.standard_normal((60, 4))}
+        )
+        for step, gain in true.items()
+    }
+    found = diagnose(bank, Checkpoints(banks, {}), rng=np.random.default_rng(0)).proxies["p"]
+    assert found.checkpoints.turn.net_interval[0] < 0 < found.checkpoints.turn.net_interval[1]
+    assert found.checkpoints.turn.shape == "falls back"
+    assert any("Gold falls by 0.2" in text and "cannot be told" in text for text in found.verdicts)
+    assert not any("lowers gold" in text for text in found.verdicts)
+
+
+def test_a_run_that_only_loses_gold_is_told_to_stop_before_it_starts():
+    rng = np.random.default_rng(18)
+    gold = rng.standard_normal((40, 64))
+    bank = ScoreBank.from_rectangle(gold, {"p": gold + rng.standard_normal(gold.shape)})
+    banks = {
+        float(step): ScoreBank.from_rectangle(
+            gold[:, :8] - loss, {"p": gold[:, :8] + step + rng.standard_normal((40, 8))}
+        )
+        for step, loss in enumerate((1.0, 0.8, 0.6), start=1)
+    }
+    found = diagnose(bank, Checkpoints(banks, {}), rng=np.random.default_rng(0)).proxies["p"]
+    stopping = found.checkpoints.stopping
+    assert stopping.recommended is None
+    assert stopping.rule("gold on other prompts").regret == 0
+    assert stopping.rule("last").regret == pytest.approx(0.6, abs=0.3)
+    assert any("the base policy itself has the highest measured gold" in text for text in found.verdicts)
+
+
+def test_a_lift_is_quoted_where_it_is_shown():
+    """No sentence says that gold is lifted with an interval that includes 0."""
+    rng = np.random.default_rng(19)
+    quoted = 0
+    for _ in range(60):
+        gains = np.cumsum(rng.normal(0.02, 0.1, size=(30, 6)) + rng.normal(0, 0.05, size=6), axis=1)
+        curve = Curve.from_clusters(
+            ClusterValues(gains, gains, np.zeros(30), np.zeros(30)), method="checkpoints", axis="checkpoint",
+            pressure=np.arange(1.0, 7), kl=np.arange(1.0, 7), kl_kind="k1", kl_standard_error=np.zeros(6),
+        )  # fmt: skip
+        turn = measure_turn(curve)
+        if turn.shape in ("rises", "turns") and turn.lift is not None:
+            quoted += 1
+            assert turn.lift.interval[0] > 0
+            assert turn.lift.gain == pytest.approx(curve.gold_gain[int(turn.lift.pressure) - 1])
+    assert quoted > 5

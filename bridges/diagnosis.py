@@ -151,8 +151,9 @@ def diagnose(
             f"and the stopping rules {left_out}."
         )
     start = memory
-    if checkpoints is not None and memory.n_prompts < bank.n_prompts:
-        start, left_out = some_samples(bank, DECOMPOSED_ROWS, generator)
+    if checkpoints is not None and left_out:
+        if memory.n_prompts < bank.n_prompts:
+            start, left_out = some_samples(bank, DECOMPOSED_ROWS, generator)
         found.append(f"the checkpoints are compared with base samples of every prompt, {left_out}.")
     stream = int(generator.integers(2**63))
     proxies: dict[str, ProxyDiagnosis] = {}

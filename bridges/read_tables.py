@@ -90,12 +90,12 @@ def read_tables(
     bank: ScoreBank | StoredBank | None = stored
     if stored is None and base.files:
         bank = _score_bank(base, {name: f"proxy:{name}" for name in proxies}, None, base.locate)
-    if bank is not None:
-        _check_bank(bank, ", ".join(base.files) if stored is None else stored.path, warnings)
     checkpoints = _checkpoints(tuned, proxies, wanted, estimator, warnings) if tuned.files else None
+    given = bank is not None
     if checkpoints is not None:
         bank, checkpoints = _with_base(bank, checkpoints, warnings)
     assert bank is not None  # there is at least one file, and checkpoints come back with a bank
+    _check_bank(bank, ", ".join(base.files or tuned.files) if stored is None else stored.path, given, warnings)
     return Tables(bank, checkpoints, tuple(warnings))
 
 
@@ -127,11 +127,7 @@ def _score_bank(
         assert values is not None
         return values if mask is None else values[mask]
 
-    numbered = [s for s in rows.samples if s is not None]
-    if numbered and len(numbered) < len(rows.samples):
-        lack = rows.files[[s is None for s in rows.samples].index(True)]
-        raise InputError(f"{lack}: a sample column must exist in every file or in none.")
-    sample = np.concatenate(numbered) if numbered else None
+    sample = rows.numbered_samples()
     return ScoreBank.from_codes(
         codes=codes if mask is None else codes[mask],
         prompts=tuple(unique.tolist()),
@@ -143,21 +139,25 @@ def _score_bank(
     )
 
 
-def _check_bank(bank: ScoreBank | StoredBank, where: str, warnings: list[str]) -> None:
+def _check_bank(bank: ScoreBank | StoredBank, where: str, given: bool, warnings: list[str]) -> None:
+    """Refuse a base table that allows no best-of-n; where checkpoint 0 stands in for one, the run can still be told."""
     smallest, largest = bank.samples_per_prompt, int(bank.counts.max())
     name = bank.prompts[int(np.argmin(bank.counts))]
-    if smallest < 2:
+    if smallest < 2 and given:
         single = int((bank.counts == 1).sum())
         raise InputError(
             f"{where}, column 'prompt': every prompt needs at least 2 base samples, got 1 for {single} of "
             f"{bank.n_prompts} prompts, first '{name}'; drop them, or leave out the prompt column to pool all rows."
         )
-    if not _gold_varies(bank):
+    if smallest >= 2 and not _gold_varies(bank):
         chunk = next(bank.chunks())
-        raise InputError(
-            f"{where}, column 'gold': must vary within prompts, got one value per prompt "
-            f"({chunk.gold[0]:g} for '{chunk.prompts[0]}'): no choice among a prompt's samples can change it."
-        )
+        found = f"got one value per prompt ({chunk.gold[0]:g} for '{chunk.prompts[0]}')"
+        if given:
+            raise InputError(
+                f"{where}, column 'gold': must vary within prompts, {found}: no choice among a prompt's samples can "
+                "change it."
+            )
+        warnings.append(f"gold does not vary within prompts at checkpoint 0, {found}: best-of-n cannot change it.")
     if smallest < largest:
         warnings.append(
             f"prompts have {smallest} to {largest} samples; n stops at {smallest}, the number of prompt '{name}'."
@@ -219,7 +219,9 @@ def _order(kl: Mapping[float, KL], column: str, warnings: list[str]) -> list[flo
     values = list(kl)
     rest = [value for value in values if value != 0 or not _is_base(kl[value])]
     # The KL of one run may dip between two of its steps; a fractional checkpoint is no step.
-    enough = 3 if all(value.is_integer() for value in rest) else 2
+    # A run does not begin with a checkpoint 0 far from the base policy: that is a coefficient.
+    steps = all(value.is_integer() for value in rest) and 0 not in rest
+    enough = 3 if steps else 2
     if column.strip().lower() in STEP_NAMES or len(rest) < enough:
         return values
     if any(kl[a].value <= kl[b].value for a, b in pairwise(rest)):
@@ -311,6 +313,17 @@ def _stored(tables: Sequence[TableFile], wanted: TableColumns, proxies: tuple[st
         columns,
         gold=gold,
         prompt=column_of(table, wanted.prompt, "prompt"),
-        sample=column_of(table, wanted.sample, "sample"),
+        sample=_whole_numbers(table, column_of(table, wanted.sample, "sample")),
         length=length if length not in (gold, *columns.values()) else None,
     )
+
+
+def _whole_numbers(table: TableFile, column: str | None) -> str | None:
+    """The column if it holds numbers; samples with other labels are numbered as they come."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if column is None:
+        return None
+    kind = pq.read_schema(table.path).field(column).type
+    return column if pa.types.is_integer(kind) or pa.types.is_floating(kind) else None

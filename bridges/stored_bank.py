@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from overopt.bridges.parquet import proxy_column, read_metadata
 from overopt.bridges.score_bank import ScoreBank
+from overopt.bridges.table_files import numbers
 from overopt.theory.errors import InputError
 
 __all__ = ["StoredBank"]
@@ -193,16 +194,11 @@ def _batches(file: Any, columns: list[str]) -> Iterator[Any]:
         yield from file.iter_batches(batch_size=_BATCH, row_groups=[group], columns=columns, use_threads=False)
 
 
-def _numbers(column: Any, name: str, path: str, first_row: int) -> NDArray[Any]:
+def _numbers(column: Any, name: str, path: str, first_row: int) -> NDArray[np.float64]:
+    """A batch's column under the rules of every other table."""
     import pyarrow as pa
 
-    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or pa.types.is_boolean(column.type)):
-        raise InputError(f"{path}: column '{name}' must be numeric, got type {column.type}.")
-    if column.null_count:
-        row = first_row + int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0]) + 1
-        raise InputError(f"{path}, row {row}, column '{name}': must be a number, got an empty cell.")
-    values: NDArray[Any] = column.to_numpy(zero_copy_only=False)
-    return values.astype(np.float64) if values.dtype == np.bool_ else values
+    return numbers(pa.chunked_array([column]), path, name, before=first_row)
 
 
 def _runs(file: Any, prompt: str | None, path: str) -> tuple[tuple[str, ...], NDArray[np.int64]]:
@@ -218,9 +214,9 @@ def _runs(file: Any, prompt: str | None, path: str) -> tuple[tuple[str, ...], ND
         runs = pc.run_end_encode(batch[prompt].cast(pa.string()))
         sizes = np.diff(np.asarray(runs.run_ends), prepend=0)
         for name, size in zip(runs.values.to_pylist(), sizes.tolist(), strict=True):
-            if name is None:
+            if not name:
                 raise InputError(
-                    f"{path}, row {sum(counts) + 1}, column '{prompt}': must name a prompt, got an empty cell."
+                    f"{path}, row {sum(counts) + 1}, column '{prompt}': must not be empty, got an empty cell."
                 )
             if names and names[-1] == name:
                 counts[-1] += size

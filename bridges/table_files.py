@@ -212,7 +212,8 @@ def _json_records(path: str, content: bytes, only_first: bool = False) -> list[t
             records = list(enumerate(loaded, start=1))
         else:
             records = []
-            for row, line in enumerate(text.splitlines(), start=1):
+            # Not splitlines: U+2028 and its like end no line of JSON.
+            for row, line in enumerate(re.split(r"\r\n?|\n", text), start=1):
                 if line.strip():
                     records.append((row, json.loads(line)))
                     if only_first:
@@ -266,8 +267,8 @@ def _read_parquet(path: str, wanted: list[str]) -> dict[str, pa.ChunkedArray]:
     return {name: table[name] for name in wanted}
 
 
-def numbers(column: pa.ChunkedArray, path: str, name: str) -> NDArray[np.float64]:
-    """(R,) finite floats; ``true``/``false`` count as 1/0.
+def numbers(column: pa.ChunkedArray, path: str, name: str, before: int = 0) -> NDArray[np.float64]:
+    """(R,) finite floats; ``true``/``false`` count as 1/0. ``before`` rows of the file come before the column's first.
 
     Raises
     ------
@@ -280,7 +281,7 @@ def numbers(column: pa.ChunkedArray, path: str, name: str) -> NDArray[np.float64
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if column.null_count:
-        row = int(np.flatnonzero(column.is_null().to_numpy())[0]) + 1
+        row = before + int(np.flatnonzero(column.is_null().to_numpy())[0]) + 1
         raise InputError(f"{path}, row {row}, column '{name}': must be a number, got an empty cell.")
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         column = pc.utf8_trim_whitespace(column)
@@ -295,7 +296,9 @@ def numbers(column: pa.ChunkedArray, path: str, name: str) -> NDArray[np.float64
                 row, cell = _first_bad(as_number)
                 found = f"'{_shown(cell)}'" if cell else "an empty cell"
                 hint = " (decimal comma? write a point)" if re.fullmatch(r"-?\d+,\d+", cell) else ""
-                raise InputError(f"{path}, row {row}, column '{name}': must be a number, got {found}{hint}.") from None
+                raise InputError(
+                    f"{path}, row {before + row}, column '{name}': must be a number, got {found}{hint}."
+                ) from None
     else:
         try:
             values = column.cast(pa.float64(), safe=False)
@@ -306,7 +309,7 @@ def numbers(column: pa.ChunkedArray, path: str, name: str) -> NDArray[np.float64
     if bad.size:
         row = int(bad[0])
         rule = f"lie within ±{_LARGEST:g}" if np.isfinite(result[row]) else "be finite"
-        raise InputError(f"{path}, row {row + 1}, column '{name}': must {rule}, got {result[row]:g}.")
+        raise InputError(f"{path}, row {before + row + 1}, column '{name}': must {rule}, got {result[row]:g}.")
     return result
 
 

@@ -53,13 +53,26 @@ class TableRows:
     files: list[str] = field(default_factory=list)
     counts: list[int] = field(default_factory=list)
     prompts: list[NDArray[np.object_]] = field(default_factory=list)
-    samples: list[NDArray[np.int64] | None] = field(default_factory=list)
+    samples: list[NDArray[np.int64] | NDArray[np.object_] | None] = field(default_factory=list)
     columns: list[dict[str, Array]] = field(default_factory=list)
 
     def locate(self, row: int) -> str:
         """``"scores.csv, row 17"`` of a row of the concatenation."""
         index = int(np.searchsorted(np.cumsum(self.counts), row, side="right"))
         return f"{self.files[index]}, row {row - sum(self.counts[:index]) + 1}"
+
+    def numbered_samples(self) -> NDArray[np.int64] | None:
+        """The sample's number in every row, labels by their sorted position among those of all files; None without."""
+        given = [samples for samples in self.samples if samples is not None]
+        if given and len(given) < len(self.samples):
+            lack = self.files[[samples is None for samples in self.samples].index(True)]
+            raise InputError(f"{lack}: a sample column must exist in every file or in none.")
+        if not given:
+            return None
+        if all(samples.dtype == np.int64 for samples in given):
+            return np.concatenate(given).astype(np.int64)
+        text = np.concatenate([samples.astype(str).astype(np.object_) for samples in given])
+        return np.asarray(np.unique(text, return_inverse=True)[1], dtype=np.int64)
 
     def joined(self, name: str) -> Array | None:
         """A column over all files; None where no file has it."""
@@ -175,12 +188,14 @@ def optional_column(table: TableFile, given: str | None, default: str) -> str | 
 
 
 def _checkpoint_values(column: object, path: str, name: str) -> Array:
-    """Checkpoints as numbers; ``checkpoint-500`` and the like count by their trailing number."""
+    """Checkpoints as numbers; ``checkpoint-500``, ``lr1e-5``, ``beta=-1`` count by their trailing number."""
     codes, names = labels(column, path, name)
     try:
         values = np.array([float(text) for text in names])
     except ValueError:
-        matches = [re.fullmatch(r"(.*?)(\d+(?:\.\d+)?)", text.strip()) for text in names]
+        # A minus is a sign after "=" or ":", elsewhere a dash.
+        number = r"((?:(?<=[=:])[+-])?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)"
+        matches = [re.fullmatch(f"(.*?){number}", text.strip()) for text in names]
         prefixes = {match[1] for match in matches if match}
         if len(prefixes) > 1 or not all(matches):
             bad = next((text for text, match in zip(names, matches, strict=True) if match is None), names[-1])
@@ -189,6 +204,10 @@ def _checkpoint_values(column: object, path: str, name: str) -> Array:
                 f"{path}, row {row}, column '{name}': a checkpoint must be a number (a step or a beta), got '{bad}'."
             ) from None
         values = np.array([float(match[2]) for match in matches if match])
+        ordered = np.argsort(values, kind="stable")
+        if (twice := np.flatnonzero(np.diff(values[ordered]) == 0)).size:
+            one, other = (names[ordered[twice[0] + step]] for step in (0, 1))
+            raise InputError(f"{path}, column '{name}': checkpoints must differ, got '{one}' and '{other}'.") from None
     if not np.isfinite(values).all():
         bad_code = int(np.flatnonzero(~np.isfinite(values))[0])
         row = int(np.flatnonzero(codes == bad_code)[0]) + 1
@@ -196,13 +215,13 @@ def _checkpoint_values(column: object, path: str, name: str) -> Array:
     return np.asarray(values[codes])
 
 
-def _sample_numbers(column: object, path: str, name: str) -> NDArray[np.int64]:
-    """Whole numbers as they are; any other labels by their sorted position."""
+def _sample_numbers(column: object, path: str, name: str) -> NDArray[np.int64] | NDArray[np.object_]:
+    """Whole numbers as they are, any other labels as text."""
     codes, names = labels(column, path, name)
     try:
         values = np.array([int(text) if re.fullmatch(r"\s*[+-]?\d{1,18}\s*", text) else _whole(text) for text in names])
     except ValueError:
-        values = np.arange(len(names))
+        return np.array(names, dtype=np.object_)[codes]
     return np.asarray(values, dtype=np.int64)[codes]
 
 

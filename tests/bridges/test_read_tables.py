@@ -360,3 +360,94 @@ def test_a_pattern_names_every_proxy_it_matches(at):
 def test_a_column_with_a_star_in_its_name_is_that_column(at):
     at("prompt,sample,gold,r*,r2\na,0,1,2,9\na,1,3,1.5,9\n")
     assert tuple(read_tables(["t.csv"], TableColumns(proxy=("r*",))).bank.proxies) == ("r*",)
+
+
+@pytest.mark.parametrize(
+    ("names", "values"),
+    [
+        (["beta=1e-1", "beta=1e-2", "beta=1e-5"], [1e-5, 0.01, 0.1]),
+        (["lr1e-5", "lr3e-4"], [1e-5, 3e-4]),
+        (["k=-1", "k=+2"], [-1, 2]),
+        (["checkpoint-50", "checkpoint-500"], [50, 500]),
+        (["run2/step 7", "run2/step 10"], [7, 10]),
+    ],
+)
+def test_a_labelled_checkpoint_is_its_whole_number(at, names, values) -> None:
+    rows = "".join(f"{name},{p},{g},{g}\n" for name in names for p in "ab" for g in (0, 1))
+    found = read_tables([at(GOOD, "base.csv"), at("checkpoint,prompt,gold,proxy\n" + rows, "run.csv")])
+    assert sorted(found.checkpoints.values) == values
+
+
+def test_two_labels_of_one_number_are_refused(at) -> None:
+    rows = "".join(f"{name},{p},{g},{g}\n" for name in ("s-1", "s-01") for p in "ab" for g in (0, 1))
+    with pytest.raises(InputError, match=r"checkpoints must differ, got 's-01' and 's-1'"):
+        read_tables([at(GOOD, "base.csv"), at("checkpoint,prompt,gold,proxy\n" + rows, "run.csv")])
+
+
+def test_text_sample_ids_are_one_numbering_over_all_files(at) -> None:
+    rows = [f"{p},{p}{i}x,{i},{i * i}" for p in "ab" for i in range(4)]
+    head = "prompt,sample,gold,proxy\n"
+    whole = read_tables([at(head + "\n".join(rows), "all.csv")]).bank
+    halves = [at(head + "\n".join(rows[start::2]), f"{start}.csv") for start in (0, 1)]
+    split = read_tables(halves).bank
+    assert split.gold.tolist() == whole.gold.tolist()
+    assert split.sample.tolist() == whole.sample.tolist()
+    with pytest.raises(InputError, match="every \\(prompt, sample\\) must occur once"):
+        read_tables([at(head + "\n".join(rows), "all.csv"), at(head + rows[0], "again.csv")])
+
+
+@pytest.mark.parametrize("mark", ["\u2028", "\u2029", "\u0085", "\x0b", "\x0c"])
+def test_a_line_of_jsonl_ends_at_a_newline_only(at, mark) -> None:
+    lines = [json.dumps({**record, "text": f"one{mark}two"}, ensure_ascii=False) for record in records()]
+    for end in ("\n", "\r\n"):
+        assert read_tables([at(end.join(lines), "t.jsonl")]).bank.gold.tolist() == [1, 3, 0, -1]
+
+
+def test_checkpoint_0_as_base_is_warned_of_like_a_base_table(at) -> None:
+    uneven = RUN.replace("0,b,1,2,4,0,0\n", "0,b,1,2,4,0,0\n0,b,2,5,4,0,0\n")
+    assert any("prompts have 2 to 3 samples" in text for text in read_tables([at(uneven)]).warnings)
+    constant = RUN.replace("0,a,1,2,2.5", "0,a,1,1,2.5").replace("0,b,1,2,4", "0,b,1,1,4")
+    assert any("gold does not vary within prompts at checkpoint 0" in t for t in read_tables([at(constant)]).warnings)
+
+
+def test_a_prompt_that_is_left_out_is_not_complained_of(at) -> None:
+    found = read_tables([at(GOOD + "c,0,1,2\n"), at(RUN.replace("0,a", "1,a").replace("0,b", "1,b"), "run.csv")])
+    assert found.bank.prompts == ("a", "b")
+    assert len([text for text in found.warnings if "samples; n stops" in text]) == 0
+
+
+def test_two_coefficients_0_and_1_are_no_steps(at) -> None:
+    rows = "".join(f"{c},{p},{g},{g},{kl}\n" for c, kl in ((0, 8), (1, 0.5)) for p in "ab" for g in (0, 1))
+    found = read_tables([at(GOOD, "base.csv"), at("checkpoint,prompt,gold,proxy,kl\n" + rows, "run.csv")])
+    assert found.checkpoints.values == (1, 0)
+    assert any("KL falls as column" in text for text in found.warnings)
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"prompt": ["a", "a", "", ""]}, "row 3, column 'prompt': must not be empty"),
+        ({"proxy": [1.0, 2, 1e60, 3]}, "row 3, column 'proxy': must lie within"),
+        ({"gold": [1.0, 2, float("nan"), 3]}, "row 3, column 'gold': must be finite"),
+        ({"sample": ["w", "x", "y", "z"]}, ""),
+        ({"gold": pa.array([1, 2, 3, 5]).cast(pa.decimal128(24, 2))}, ""),
+    ],
+)
+def test_a_stored_bank_reads_cells_as_any_table(at, monkeypatch, columns, message) -> None:
+    import overopt.bridges.stored_bank as stored_bank
+
+    table = {"prompt": list("aabb"), "gold": [1.0, 2, 3, 5], "proxy": [1.0, 3, 2, 4]} | columns
+    name = at(parquet_bytes(table), "t.parquet")
+    monkeypatch.setattr(stored_bank, "_BATCH", 2)
+    said = []
+    for limit in (10, 1):
+        monkeypatch.setattr(reader, "STREAM_ROWS", limit)
+        try:
+            (bank,) = read_tables([name]).bank.chunks() if limit == 10 else (None,)
+            if limit == 1:
+                bank = ScoreBank.concatenate(list(read_tables([name]).bank.chunks()))
+            said.append(str(bank.gold.tolist()))
+        except InputError as error:
+            said.append(str(error))
+    assert said[0] == said[1]
+    assert message in said[0]

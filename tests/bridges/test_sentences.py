@@ -149,8 +149,9 @@ def test_gold_below_the_base_policy_at_one_n_is_not_below_from_there_on():
     dips = " ".join(sentences(ScoreBank.from_rectangle(gold, {"p": u + 5 * (u > 0.98)}), n=grid))
     assert "Gold is below the base policy at n = 2, 4." in dips
     turns = np.where(u < 0.7, 3 * u, 2.1 - 8 * (u - 0.7))
-    falls = " ".join(sentences(ScoreBank.from_rectangle(turns, {"p": u}), n=grid))
-    assert "Gold is below the base policy from n = 8 on." in falls
+    heavy = np.where(u < 0.7, 5 * u, 3.5 + 0.1 * (u - 0.7))
+    falls = " ".join(sentences(ScoreBank.from_rectangle(turns, {"p": heavy}), n=grid))
+    assert "Gold is below the base policy from n = 4 on." in falls
 
 
 def test_a_reversed_proxy_is_not_called_noise():

@@ -114,11 +114,13 @@ def independence_test(
     kept = spread > 1e-9 * sum(table.gold.size for table in tables) ** 0.5
     if not kept.any():
         return IndependenceTest(None, 0.0, {}, permutations, name, "gold has too few levels to show a dependent error")
-    centre, spread = draws[:, kept].mean(axis=0), spread[kept]
-    z_observed = (observed[kept] - centre) / spread
+    z_observed = (observed[kept] - draws[:, kept].mean(axis=0)) / spread[kept]
+    # The observed products count among those that set the scale: scaled by the others' alone they would look larger
+    # than any of them, and the test would reject .06 to .08 instead of .05 with 39 permutations.
+    together = np.vstack([observed, draws])[:, kept]
+    statistics = (((together - together.mean(axis=0)) / together.std(axis=0, ddof=1)) ** 2).sum(axis=1)
+    p_value = float((statistics >= statistics[0] * (1 - 1e-12)).mean())
     statistic = float((z_observed**2).sum())
-    null = (((draws[:, kept] - centre) / spread) ** 2).sum(axis=1)
-    p_value = (1.0 + float((null >= statistic).sum())) / (permutations + 1.0)
     names = [function for function, keep in zip(FUNCTIONS, kept, strict=True) if keep]
     return IndependenceTest(
         p_value, statistic, dict(zip(names, map(float, z_observed), strict=True)), permutations, name

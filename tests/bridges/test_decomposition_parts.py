@@ -14,6 +14,7 @@ from overopt.bridges.decomposition.blocks import centred_blocks
 from overopt.bridges.decomposition.kl_budget import tilt_kl
 from overopt.bridges.decomposition.local_linear import LocalLinear, Support
 from overopt.bridges.decomposition.residual_permutation import null_gold, observed_gold
+from overopt.bridges.decomposition.independence import independence_test
 from overopt.bridges.decomposition.scale import fit_scale, gini_sd
 from overopt.bridges.decomposition.shrunken_slopes import shrunken_slopes
 from overopt.bridges.decomposition.terms import Term, draw_multipliers, estimate_terms
@@ -221,3 +222,19 @@ def test_the_error_of_the_pooled_slope_reaches_the_null() -> None:
         errors.append(both.std(axis=0, ddof=1) / 32**0.5)
     ratio = np.std(means, axis=0, ddof=1) / np.mean(errors, axis=0)
     assert np.all(np.abs(ratio - 1) < 5 / (2 * banks) ** 0.5)
+
+
+def test_the_p_value_of_independence_is_uniform_with_few_permutations() -> None:
+    """Scaled by the permutations' own mean and SD, the observed statistic is too large: 9 of them rejected .2 at .1."""
+    rng = np.random.default_rng(20)
+    banks, permutations = 1200, 9
+    p_values = []
+    for _ in range(banks):
+        gold = rng.standard_normal((6, 32))
+        bank = ScoreBank.from_rectangle(gold, {"p": gold + rng.standard_normal(gold.shape)})
+        p_values.append(independence_test(bank, "p", rng, permutations=permutations).p_value)
+    p = np.array(p_values)
+    np.testing.assert_allclose(p * 10, np.round(p * 10), atol=1e-9)
+    for level in (0.1, 0.2, 0.5):
+        share = float((p <= level + 1e-9).mean())
+        assert abs(share - level) < 5 * np.sqrt(level * (1 - level) / banks), (level, share)

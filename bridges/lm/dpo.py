@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from overopt.bridges.lm.completions import completion_batch, completion_logits, completion_logprob
+from overopt.bridges.lm.gradients import clip_gradients
 from overopt.bridges.lm.policy import Policy
 from overopt.bridges.lm.ppo import Scorer, finite_scores, prompt_order
 from overopt.bridges.lm.preferences import label_pairs
@@ -85,7 +86,7 @@ def train_with_dpo(
     Raises
     ------
     InputError
-        If a score is not finite, or the reward hardly ever tells two completions apart.
+        If a score or a gradient is not finite, or the reward hardly ever tells two completions apart.
     """
     rng = np.random.default_rng(seed)
     model = policy.model.eval()
@@ -129,7 +130,7 @@ def train_with_dpo(
             accuracy += float((chosen > rejected).sum()) / config.pairs_per_step
             margin += float((chosen - rejected).detach().sum()) / config.pairs_per_step
             chosen_logratio += float(chosen.detach().sum()) / config.pairs_per_step
-        torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_gradient_norm)
+        clip_gradients(model.parameters(), config.max_gradient_norm, f"DPO, update {step}")
         optimizer.step()
         metrics.append(
             {

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from overopt.bridges.lm.gradients import clip_gradients
 from overopt.bridges.lm.policy import Policy
 from overopt.bridges.lm.ppo import Scorer, finite_scores, prompt_order
 from overopt.bridges.lm.sampler import TokenIds, sample_completions
@@ -77,7 +78,7 @@ def train_with_expert_iteration(
     Raises
     ------
     InputError
-        If a score is not finite or there are fewer prompts than a round needs.
+        If a score or a gradient is not finite, or there are fewer prompts than a round needs.
     """
     if len(prompts) < config.prompts_per_step:
         raise InputError(
@@ -108,7 +109,7 @@ def train_with_expert_iteration(
                     pad=policy.pad, temperature=config.temperature,
                 )
             )  # fmt: skip
-            torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_gradient_norm)
+            clip_gradients(model.parameters(), config.max_gradient_norm, f"expert iteration, update {step}")
             optimizer.step()
         metrics.append(
             {

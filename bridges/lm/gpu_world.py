@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from overopt.bridges.lm.gradients import clip_gradients
 from overopt.bridges.lm.pretrain import LanguageModel, Progress, batches, encode, pad, train_tokenizer
 from overopt.bridges.lm.pretrained import read_causal_model, read_classifier, read_tokenizer
 from overopt.bridges.lm.text import load_rated_text
@@ -71,7 +72,7 @@ def build_gpu_world(
     Raises
     ------
     InputError
-        If ``base`` cannot be read.
+        If ``base`` cannot be read, or a gradient is not finite.
     """
     world = world or GpuWorld()
     texts = load_rated_text("train")
@@ -123,7 +124,7 @@ def _fit(
         loss = torch.nn.functional.cross_entropy(logits[:, :-1][keep].float(), ids[:, 1:][keep])
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        clip_gradients(model.parameters(), 1.0, f"the policy's training, step {step}")
         optimizer.step()
         schedule.step()
         losses.append(float(loss.detach()))

@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from overopt.bridges.lm.completions import CompletionBatch, completion_batch, completion_logits, completion_logprob
+from overopt.bridges.lm.gradients import clip_gradients
 from overopt.bridges.lm.sampler import TokenIds, sample_completions
 from overopt.theory.errors import InputError
 
@@ -167,7 +168,7 @@ def ppo(
     Raises
     ------
     InputError
-        If a score is not finite or there are fewer prompts than a batch needs.
+        If a score or a gradient is not finite, or there are fewer prompts than a batch needs.
     """
     if len(prompts) < config.prompts_per_step:
         raise InputError(f"PPO needs at least {config.prompts_per_step} training prompts, got {len(prompts)}.")
@@ -241,7 +242,8 @@ def ppo(
                     value_loss += share * float(error.detach()[part.mask].mean())
                     if epoch == config.epochs - 1:
                         approx_kl += share * config.epochs * float((change.exp() - 1 - change).mean())
-                gradient_norm += float(nn.utils.clip_grad_norm_(parameters, config.max_gradient_norm)) / updates
+                norm = clip_gradients(parameters, config.max_gradient_norm, f"PPO, update {step}")
+                gradient_norm += norm / updates
                 optimizer.step()
 
         metrics.append(

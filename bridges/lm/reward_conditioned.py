@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 from torch import nn
 
+from overopt.bridges.lm.gradients import clip_gradients
 from overopt.bridges.lm.policy import Policy
 from overopt.bridges.lm.ppo import Scorer, finite_scores, prompt_order
 from overopt.bridges.lm.sampler import TokenIds, sample_completions
@@ -121,7 +122,7 @@ def train_reward_conditioned(
     Raises
     ------
     InputError
-        If a score is not finite or there are fewer prompts than a round needs.
+        If a score or a gradient is not finite, or there are fewer prompts than a round needs.
     """
     if len(prompts) < config.prompts_per_step:
         raise InputError(
@@ -167,7 +168,8 @@ def train_reward_conditioned(
                     pad=policy.pad, temperature=config.temperature, tokens=tokens,
                 )  # fmt: skip
             conditioned.bin = best
-            torch.nn.utils.clip_grad_norm_(conditioned.parameters(), config.max_gradient_norm)
+            what = f"reward conditioning, update {step}"
+            clip_gradients(conditioned.parameters(), config.max_gradient_norm, what)
             optimizer.step()
         metrics.append(
             {

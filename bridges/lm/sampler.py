@@ -105,7 +105,8 @@ def sample_completions(
     Raises
     ------
     InputError
-        If an argument is out of range or a prompt plus ``max_new_tokens`` does not fit the model's context.
+        If an argument is out of range, a prompt plus ``max_new_tokens`` does not fit the model's context, or the logits
+        are not finite.
     """
     if max_new_tokens < 1:
         raise InputError(f"`max_new_tokens` must be >= 1, got {max_new_tokens}.")
@@ -204,6 +205,8 @@ def _sample_batch(
         else:
             ids = torch.cat([ids, token], 1)
             step_ids, step_position = ids, position
+    if bool(logprob.isnan().any()):
+        raise InputError("the policy's logits are not finite: nothing can be drawn from it.")
     return tokens.cpu().numpy(), logprob.cpu().numpy(), mask.cpu().numpy()
 
 
@@ -219,7 +222,8 @@ def _invert_cumulative(weight: torch.Tensor, uniform: torch.Tensor) -> tuple[tor
     """The smallest index whose cumulative share of ``weight`` (R, V) exceeds ``uniform`` (R, 1), and its probability.
 
     A running sum over the whole vocabulary costs as much as the model's head; a sum per block of 64, a running sum
-    over blocks and one inside the chosen block give the same index at a tenth of that.
+    over blocks and one inside the chosen block give the same index at a tenth of that. Where the weights are not finite
+    the index is any, inside the vocabulary, and its probability is not a number.
     """
     block = 64
     rows, vocabulary = weight.shape
@@ -227,14 +231,16 @@ def _invert_cumulative(weight: torch.Tensor, uniform: torch.Tensor) -> tuple[tor
         weight = torch.nn.functional.pad(weight, (0, block - vocabulary % block))
     blocks = weight.view(rows, -1, block)
     reached = blocks.sum(-1).cumsum(-1)
-    total = reached[:, -1:]
+    total = reached[:, -1:].contiguous()
     target = uniform * total
-    # A draw that rounds up to the total would fall off the end.
-    chosen = torch.searchsorted(reached, target, right=True).clamp_(max=reached.shape[1] - 1)
+    # A draw that rounds up to the total would fall off the end: it takes the last block that has any weight.
+    full = torch.searchsorted(reached, total)
+    chosen = torch.searchsorted(reached, target, right=True).minimum(full).clamp_(max=reached.shape[1] - 1)
     before = torch.where(chosen > 0, reached.gather(1, (chosen - 1).clamp(min=0)), torch.zeros_like(total))
     inside = blocks[torch.arange(rows, device=weight.device), chosen[:, 0]]
     within = torch.searchsorted(inside.cumsum(-1), target - before, right=True)
     # The block's own running sum may round to just below the target: take the last token that has any weight.
     last = (block - 1 - (inside > 0).flip(-1).to(torch.uint8).argmax(-1, keepdim=True)).to(within.dtype)
-    token = chosen * block + torch.minimum(within, last)
+    # Weights that are not numbers have no order: an id beyond the vocabulary would stop a GPU for good.
+    token = (chosen * block + torch.minimum(within, last)).clamp_(max=vocabulary - 1)
     return token, weight.gather(1, token) / total

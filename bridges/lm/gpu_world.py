@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from overopt.bridges.lm.gradients import clip_gradients
+from overopt.bridges.lm.gradients import avoid_cudnn_attention, clip_gradients
 from overopt.bridges.lm.pretrain import LanguageModel, Progress, batches, encode, pad, train_tokenizer
 from overopt.bridges.lm.pretrained import read_causal_model, read_classifier, read_tokenizer
 from overopt.bridges.lm.text import load_rated_text
@@ -150,6 +150,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=GpuWorld().steps, help="optimizer steps of the policy")
     options = parser.parse_args()
+    avoid_cudnn_attention()
     try:
         if options.device == "cuda" and not torch.cuda.is_available():
             raise InputError("`--device` must be a device that torch can use here, got 'cuda' (no CUDA device found).")

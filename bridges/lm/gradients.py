@@ -9,7 +9,16 @@ import torch
 
 from overopt.theory.errors import InputError
 
-__all__ = ["clip_gradients"]
+__all__ = ["avoid_cudnn_attention", "clip_gradients"]
+
+
+def avoid_cudnn_attention() -> None:
+    """Leave attention on a GPU to torch's own kernels, in this process; on a CPU nothing changes.
+
+    cuDNN's, the default of H100 and later, returns gradients that are not numbers for some masks and lengths (torch
+    2.11 to 2.13, pytorch#196678).
+    """
+    torch.backends.cuda.enable_cudnn_sdp(False)
 
 
 def clip_gradients(parameters: Iterable[torch.nn.Parameter], maximum: float, what: str) -> float:

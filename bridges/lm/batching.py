@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import warnings
 from collections.abc import Callable
 
@@ -35,6 +36,7 @@ def in_batches(work: Callable[[slice], None], rows: int, batch_size: int, what: 
                 f"{what}: the device is out of memory with a batch of 1; shorten the texts or take another."
             )
         batch_size = (count + 1) // 2
+        gc.collect()  # a trainer's tensors are in cycles, and memory in use is not returned
         torch.cuda.empty_cache()
         warnings.warn(
             f"{what}: out of memory with a batch of {count}, going on with {batch_size}", RuntimeWarning, stacklevel=2

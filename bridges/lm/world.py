@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import lru_cache, wraps
 from pathlib import Path
 from typing import Any, Literal
 
@@ -92,8 +92,27 @@ def load_policy(source: WorldSource) -> Policy:
         raise InputError(f"the policy '{where}' has no end-of-sequence token; its completions could not end.")
     if source.dtype == "bfloat16":
         # Weights stay float32: in bfloat16 an update of less than a 256th of a weight would be rounded away.
-        model.forward = torch.autocast(model.device.type, torch.bfloat16)(model.forward)
+        # TRL's trainers call the body by itself, past the model's own forward.
+        for module in {id(module): module for module in (model, model.base_model)}.values():
+            _compute_in_bfloat16(module, source.device)
     return Policy(model, tokenizer, chat)
+
+
+def _compute_in_bfloat16(module: Any, device: str) -> None:
+    """Make ``module`` read in bfloat16: its class becomes one of the same name whose ``forward`` says so.
+
+    A ``forward`` of its own would hold on to the module that holds it: a dropped policy would keep its memory.
+    """
+    own = type(module)
+
+    @wraps(own.forward)
+    def forward(self: Any, *arguments: Any, **options: Any) -> Any:
+        with torch.autocast(device, torch.bfloat16):
+            return own.forward(self, *arguments, **options)
+
+    # Saved and looked up by these names, it is the class that it was.
+    names = {name: getattr(own, name) for name in ("__module__", "__qualname__")}
+    module.__class__ = type(own.__name__, (own,), {"forward": forward, **names})
 
 
 @lru_cache(maxsize=2)

@@ -1,5 +1,8 @@
 """Out of memory: the batch is halved, a warning says so, and the results are those of small batches."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 
@@ -46,6 +49,30 @@ def test_every_row_is_done_once_in_order():
         "work: out of memory with a batch of 5, going on with 3",
     ]
     assert done == list(range(23))
+
+
+def test_what_a_cycle_holds_is_gone_before_the_next_try():
+    """The collector is off: a device's memory fills without that many objects, and it would not run by itself."""
+
+    class Holder:
+        def __init__(self):
+            self.itself = self
+
+    held, alive = [], []
+
+    def work(batch):
+        alive.extend(holder() is not None for holder in held)
+        if not held:
+            held.append(weakref.ref(Holder()))
+            raise torch.OutOfMemoryError
+
+    gc.disable()
+    try:
+        with pytest.warns(RuntimeWarning):
+            in_batches(work, 2, 2, "work")
+    finally:
+        gc.enable()
+    assert alive == [False, False]
 
 
 def test_other_errors_pass_and_a_single_row_that_does_not_fit_is_named():

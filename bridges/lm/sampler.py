@@ -12,13 +12,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from overopt.bridges.lm.batching import in_batches
+from overopt.bridges.lm.batching import in_batches, rows_at_once
 from overopt.bridges.lm.key_value_cache import preallocated
 from overopt.theory.errors import InputError
 
@@ -29,8 +28,6 @@ TokenIds = Sequence[int]
 CPU_BATCH, GPU_BATCH = 512, 4096
 DROP_SHARE = 8
 """Ended rows leave the batch when they are more than one in this many."""
-_BATCH_SIZE: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
-"""What fitted, by model, where the default did not."""
 
 
 @dataclass(frozen=True)
@@ -119,8 +116,7 @@ def sample_completions(
             f"{longest} prompt tokens and {max_new_tokens} new ones exceed the model's context of {context} tokens."
         )
     if batch_size is None:
-        on_cpu = getattr(model, "device", torch.device("cpu")).type == "cpu"
-        batch_size = _BATCH_SIZE.get(model, CPU_BATCH if on_cpu else GPU_BATCH)
+        batch_size = rows_at_once(getattr(model, "device", "cpu"), cpu=CPU_BATCH, gpu=GPU_BATCH)
     uniform = rng.random((len(prompts), max_new_tokens), dtype=np.float64)
     tokens = np.full((len(prompts), max_new_tokens), pad, dtype=np.int32)
     logprob = np.zeros((len(prompts), max_new_tokens), dtype=np.float32)
@@ -133,9 +129,7 @@ def sample_completions(
         if on_batch is not None:
             on_batch(rows.stop - rows.start)
 
-    fitting = in_batches(draw, len(prompts), batch_size, "sampling")
-    if fitting < batch_size:
-        _BATCH_SIZE[model] = fitting
+    in_batches(draw, len(prompts), batch_size, "sampling", model)
     return Completions(tokens, mask, logprob)
 
 

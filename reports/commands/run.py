@@ -158,8 +158,10 @@ def _run(pipeline: Pipeline, out: Path, options: RunOptions) -> RunSummary:
 
     began = time.perf_counter()
     prepare_process()
-    pipeline.check()
-    how = how_it_reads(pipeline.source)
+    # This process only checks: a policy and a gold of its own would take the workers' memory on a GPU.
+    reader = replace(pipeline.source, device="cpu")
+    replace(pipeline, source=reader).check()
+    how = how_it_reads(reader)
     if how:
         print(how, file=sys.stderr)
     config = pipeline.config()

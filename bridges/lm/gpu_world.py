@@ -29,6 +29,7 @@ from overopt.bridges.lm.pretrain import LanguageModel, Progress, batches, encode
 from overopt.bridges.lm.pretrained import read_causal_model, read_classifier, read_tokenizer
 from overopt.bridges.lm.text import load_rated_text
 from overopt.bridges.lm.train_backbone_gold import BackboneGold, measure_backbone_gold, train_backbone_gold
+from overopt.bridges.provenance import gpus
 from overopt.theory.errors import InputError
 
 __all__ = ["FROM_NOTHING", "GpuWorld", "build_gpu_world"]
@@ -99,6 +100,9 @@ def build_gpu_world(
     record = {
         "base": base,
         "seed": seed,
+        "device": device,
+        "precision": "bfloat16 products, float32 weights" if device == "cuda" else "float32",
+        **({"gpus": [name for name, _ in gpus()]} if device == "cuda" else {}),
         "parameters": sum(parameter.numel() for parameter in gold.parameters()),
         "policy_nll_per_token": loss,
         "gold": asdict(report),

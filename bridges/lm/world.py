@@ -22,6 +22,7 @@ from overopt.bridges.lm.recipe import ProxySize
 from overopt.bridges.lm.reward_model import RewardModel
 from overopt.bridges.lm.sampler import TokenIds
 from overopt.bridges.lm.text import RATED_TEXT, load_rated_text, prompts_from
+from overopt.bridges.provenance import gpus
 from overopt.theory.errors import InputError
 
 __all__ = [
@@ -296,7 +297,7 @@ def backbone(source: WorldSource, size: ProxySize) -> str:
 
 
 def source_fingerprint(source: WorldSource) -> dict[str, str]:
-    """What decides the bytes that come out of ``source``: contents of local files, names of hub models, dtype."""
+    """What decides the bytes that come out of ``source``: contents of local files, names of hub models, dtype, GPU."""
     places = {
         "policy": source.policy or str(EMBEDDED / "policy"),
         "gold": source.gold or str(EMBEDDED / "gold"),
@@ -309,7 +310,10 @@ def source_fingerprint(source: WorldSource) -> dict[str, str]:
         for size, place in source.proxy_bases
     }
     chat = {} if source.chat == "auto" else {"chat": source.chat}
-    return {**marks, **bases, **chat, "device": source.device, "dtype": source.dtype}
+    # Kinds of GPU round differently; how many there are decides nothing.
+    kinds = ", ".join(sorted({name for name, _ in gpus()})) if source.device == "cuda" else ""
+    gpu = {"gpu": kinds} if kinds else {}
+    return {**marks, **bases, **chat, "device": source.device, "dtype": source.dtype, **gpu}
 
 
 def _contents(path: Path) -> str:

@@ -13,13 +13,13 @@ __all__ = ["preallocated"]
 class PreallocatedLayer(DynamicLayer):  # type: ignore[misc]
     """One layer's keys and values, (R, heads, length so far, width) each, as views of buffers of the final length."""
 
-    def __init__(self, prompt: Any, rows: torch.Tensor, length: int) -> None:
+    def __init__(self, prompt: Any, rows: torch.Tensor, length: int, dtype: torch.dtype | None) -> None:
         super().__init__()
-        self.dtype, self.device, self.is_initialized = prompt.dtype, prompt.device, True
+        self.dtype, self.device, self.is_initialized = dtype or prompt.dtype, prompt.device, True
         self.buffers = []
         for states in (prompt.keys, prompt.values):
             _, heads, read, width = states.shape
-            buffer = states.new_empty(len(rows), heads, length, width)
+            buffer = states.new_empty(len(rows), heads, length, width, dtype=self.dtype)
             buffer[:, :, :read] = states[rows]
             self.buffers.append(buffer)
         self._show(len(rows), read)
@@ -45,14 +45,17 @@ class PreallocatedLayer(DynamicLayer):  # type: ignore[misc]
         self.keys[target], self.values[target] = moved
 
 
-def preallocated(cache: Any, rows: torch.Tensor, length: int) -> None:
+def preallocated(cache: Any, rows: torch.Tensor, length: int, dtype: torch.dtype | None = None) -> None:
     """Give ``cache``, which has read U prompts, R = ``len(rows)`` rows: row r continues prompt ``rows[r]``.
 
     Layers that attend to everything get buffers of ``length`` tokens; those of another kind (sliding windows, states of
     fixed size) keep theirs.
+
+    ``dtype`` is what attention multiplies in, where that is another one than the cache's. Under autocast it is: the
+    cache is in float32, and attention would round all of it anew for every token, to the same numbers.
     """
     for i, layer in enumerate(cache.layers):
         if type(layer) is DynamicLayer:
-            cache.layers[i] = PreallocatedLayer(layer, rows, length)
+            cache.layers[i] = PreallocatedLayer(layer, rows, length, dtype)
         else:
             layer.batch_select_indices(rows)

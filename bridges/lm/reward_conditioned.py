@@ -96,6 +96,11 @@ class ConditionedPolicy(nn.Module):
         """Where the model lives."""
         return self.vectors.device
 
+    @property
+    def autocast_dtype(self) -> torch.dtype | None:
+        """The model's, where it has one."""
+        return getattr(self.model, "autocast_dtype", None)
+
     def forward(self, input_ids: torch.Tensor, **arguments: Any) -> Any:
         """The model's output, each input embedding moved by the bin's vector."""
         embedded = self.model.get_input_embeddings()(input_ids)

@@ -90,7 +90,8 @@ def sample_completions(
         One uniform number per row and position is drawn from it, in row order, before anything else.
     model
         A Hugging Face causal language model (anything called with ``input_ids``, ``attention_mask``, ``position_ids``,
-        ``past_key_values`` that returns ``logits``; without a returned cache the whole prefix is read again).
+        ``past_key_values`` that returns ``logits``; without a returned cache the whole prefix is read again). Where it
+        has an ``autocast_dtype``, its matrix products are in that one.
     prompts
         R rows of token ids. Rows of equal length sit in one batch without padding; sort by length for speed.
     temperature
@@ -172,7 +173,7 @@ def _sample_batch(
         if t == 0:
             cache = getattr(output, "past_key_values", None)
             if cache is not None:
-                preallocated(cache, row_of, ids.shape[1] + length - 1)
+                preallocated(cache, row_of, ids.shape[1] + length - 1, getattr(model, "autocast_dtype", None))
             logits, ids, attention, position = logits[row_of], ids[row_of], attention[row_of], position[row_of]
         if temperature != 1.0:
             logits = logits / temperature

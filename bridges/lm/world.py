@@ -113,7 +113,8 @@ def _compute_in_bfloat16(module: Any, device: str) -> None:
 
     # Saved and looked up by these names, it is the class that it was.
     names = {name: getattr(own, name) for name in ("__module__", "__qualname__")}
-    module.__class__ = type(own.__name__, (own,), {"forward": forward, **names})
+    fields = {"forward": forward, "autocast_dtype": torch.bfloat16, **names}
+    module.__class__ = type(own.__name__, (own,), fields)
 
 
 @lru_cache(maxsize=2)

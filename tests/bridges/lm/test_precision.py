@@ -12,7 +12,10 @@ pytest.importorskip("torch", reason="the lm extra is not installed")
 import torch
 from tiny_hub import chatml, inst, write_gpt2, write_policy
 
+from overopt.bridges.lm import key_value_cache
 from overopt.bridges.lm.ppo import PPOConfig
+from overopt.bridges.lm.reward_conditioned import ConditionedPolicy
+from overopt.bridges.lm.sampler import sample_completions
 from overopt.bridges.lm.trl_online import train_with_grpo, train_with_rloo
 from overopt.bridges.lm.world import WorldSource, load_base, load_policy
 
@@ -71,6 +74,41 @@ def test_it_is_saved_as_the_model_that_it_is(folders, family, name, tmp_path):
     policy.tokenizer.save_pretrained(tmp_path)
     assert json.loads((tmp_path / "config.json").read_text())["architectures"] == [name]
     assert torch.equal(in_bfloat16(str(tmp_path)).model(IDS).logits, logits)
+
+
+@pytest.mark.parametrize(("family", "conditioned"), [("llama", False), ("llama", True), ("gpt2", False)])
+def test_keys_and_values_are_kept_as_attention_reads_them(folders, family, conditioned, monkeypatch):
+    """The cache of a Llama is in float32, which attention rounds: rounded once or for every token is the same."""
+    policy, kept = in_bfloat16(folders[family]), []
+    model = ConditionedPolicy(policy.model, 2) if conditioned else policy.model
+    start = key_value_cache.PreallocatedLayer.__init__
+
+    def noted(self, *arguments):
+        start(self, *arguments)
+        kept.extend(buffer.dtype for buffer in self.buffers)
+
+    monkeypatch.setattr(key_value_cache.PreallocatedLayer, "__init__", noted)
+
+    def drawn():
+        kept.clear()
+        return sample_completions(
+            np.random.default_rng(0), model, IDS.tolist() * 40, max_new_tokens=24, eos=policy.eos, pad=policy.pad
+        )
+
+    found = drawn()
+    assert set(kept) == {torch.bfloat16}
+    monkeypatch.setattr(type(policy.model), "autocast_dtype", torch.float32)
+    expected = drawn()
+    assert set(kept) == {torch.float32}
+    np.testing.assert_array_equal(found.tokens, expected.tokens)
+    np.testing.assert_array_equal(found.logprob, expected.logprob)
+    assert len({tuple(row) for row in found.rows()}) > 40
+
+
+def test_a_policy_in_float32_keeps_them_in_float32(folders):
+    cache = load_policy(WorldSource(policy=folders["llama"])).model(IDS, use_cache=True).past_key_values
+    key_value_cache.preallocated(cache, torch.tensor([0, 1, 1]), 8)
+    assert {layer.keys.dtype for layer in cache.layers} == {torch.float32}
 
 
 @pytest.mark.parametrize("train", [train_with_rloo, train_with_grpo])

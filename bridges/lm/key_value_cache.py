@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from transformers.cache_utils import DynamicLayer
 
-__all__ = ["preallocated"]
+__all__ = ["preallocated", "select_rows"]
 
 
 class PreallocatedLayer(DynamicLayer):  # type: ignore[misc]
@@ -38,11 +38,19 @@ class PreallocatedLayer(DynamicLayer):  # type: ignore[misc]
 
     def batch_select_indices(self, indices: torch.Tensor) -> None:
         """Row r becomes row ``indices[r]``; where both are the same nothing is copied."""
-        target = (indices != torch.arange(len(indices), device=indices.device)).nonzero()[:, 0]
-        source = indices[target]
+        self.move(len(indices), *_moves(indices))
+
+    def move(self, rows: int, source: torch.Tensor, target: torch.Tensor) -> None:
+        """Keep the first ``rows`` rows, after those of ``source`` were copied to the places ``target``."""
         moved = self.keys[source], self.values[source]
-        self._show(len(indices), self.keys.shape[2])
+        self._show(rows, self.keys.shape[2])
         self.keys[target], self.values[target] = moved
+
+
+def _moves(indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """From where to where rows move for row r to become row ``indices[r]``; a GPU has to be waited for."""
+    target = (indices != torch.arange(len(indices), device=indices.device)).nonzero()[:, 0]
+    return indices[target], target
 
 
 def preallocated(cache: Any, rows: torch.Tensor, length: int, dtype: torch.dtype | None = None) -> None:
@@ -59,3 +67,13 @@ def preallocated(cache: Any, rows: torch.Tensor, length: int, dtype: torch.dtype
             cache.layers[i] = PreallocatedLayer(layer, rows, length, dtype)
         else:
             layer.batch_select_indices(rows)
+
+
+def select_rows(cache: Any, indices: torch.Tensor) -> None:
+    """Row r of ``cache`` becomes row ``indices[r]``, in every layer alike."""
+    source, target = _moves(indices)
+    for layer in cache.layers:
+        if isinstance(layer, PreallocatedLayer):
+            layer.move(len(indices), source, target)
+        else:
+            layer.batch_select_indices(indices)

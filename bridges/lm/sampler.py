@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from overopt.bridges.lm.batching import in_batches, rows_at_once
-from overopt.bridges.lm.key_value_cache import preallocated
+from overopt.bridges.lm.key_value_cache import preallocated, select_rows
 from overopt.theory.errors import InputError
 
 __all__ = ["Completions", "left_pad", "sample_completions"]
@@ -192,7 +192,7 @@ def _sample_batch(
             alive, ended, token, ids = alive[keep], ended[keep], token[keep], ids[keep]
             attention, position = attention[keep], position[keep]
             if cache is not None:
-                cache.batch_select_indices(keep)
+                select_rows(cache, keep)
         attention = torch.cat([attention, attention.new_ones(len(alive), 1)], 1)
         position = torch.cat([position, position[:, -1:] + 1], 1)
         if cache is not None:

@@ -9,6 +9,7 @@ import torch
 from tabular_policy import EOS, LONGEST, PAD, PROMPT, TabularPolicy, all_completions, sequence_logprob
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from overopt.bridges.lm import key_value_cache, sampler
 from overopt.bridges.lm.sampler import DROP_SHARE, _invert_cumulative, sample_completions
 from overopt.theory.errors import InputError
 
@@ -68,6 +69,18 @@ def test_batching_padding_and_dropping_ended_rows_change_nothing():
     early = (length <= 6).sum()
     assert early > len(prompts) // DROP_SHARE, "too few rows ended early to be dropped"
     assert (length[-early:] > 6).any(), "no row had to move into the place of one that ended"
+
+
+def test_rows_that_move_are_found_once_for_all_layers(monkeypatch):
+    """On a GPU finding them waits for everything before it."""
+    found, dropped = [], []
+    moves, kept = key_value_cache._moves, sampler._kept
+    monkeypatch.setattr(key_value_cache, "_moves", lambda indices: (found.append(1), moves(indices))[1])
+    monkeypatch.setattr(sampler, "_kept", lambda ended: (dropped.append(1), kept(ended))[1])
+    model = small_llama(vocabulary=11)
+    sample_completions(np.random.default_rng(0), model, [[1, 5, 9]] * 64, max_new_tokens=12, eos=2, pad=0)
+    assert model.config.num_hidden_layers > 1
+    assert len(found) == len(dropped) > 1
 
 
 def test_cached_logprob_equals_one_full_pass():

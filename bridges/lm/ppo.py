@@ -179,7 +179,7 @@ def ppo(
     Parameters
     ----------
     seed
-        Decides prompts, samples and minibatches; the same seed on the same machine gives the same policy.
+        Decides prompts, samples and minibatches; on the CPU of one machine the same seed gives the same policy.
     policy, base
         Hugging Face causal language models on one device; ``base`` is the initial policy and is never changed.
     prompts

@@ -44,7 +44,7 @@ class RunOptions:
     size: Literal["full", "smoke"] = "full"
     """`smoke`: every stage with too little of everything to show anything, in under a minute."""
     seed: int = 0
-    """Decides every table: the same seed on the same machine gives the same bytes."""
+    """Decides every table: on the CPU the same seed on the same machine gives the same bytes."""
     policy: str = ""
     """Causal language model to optimize: folder, hub name or GGUF file; default: the embedded one."""
     gold: str = ""

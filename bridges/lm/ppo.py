@@ -52,7 +52,7 @@ __all__ = [
 
 
 CPU_PART, GPU_PART = 32, 128
-"""Completions read at once, at most: on a CPU more of them take no less time each."""
+"""Completions of similar length that are read at once."""
 
 
 class Scorer(Protocol):

@@ -14,7 +14,7 @@ import pytest
 from overopt.bridges.lm import gpu_world, workers
 from overopt.bridges.lm.stages import prepare_process
 from overopt.bridges.lm.workers import check_device, visible_gpus, worker_processes
-from overopt.bridges.worker_processes import MAX_RETRIES, Advance, Done, Event, Failed, WorkerProcesses
+from overopt.bridges.worker_processes import Advance, Done, WorkerProcesses
 from overopt.theory.errors import InputError
 
 
@@ -42,20 +42,6 @@ def results(engine: WorkerProcesses, calls: dict[Hashable, object]) -> dict[Hash
     finally:
         engine.close()
     return done
-
-
-def fail_with_pid(advance: Advance) -> None:
-    raise ValueError(f"{os.getpid()} {os.environ[workers.VISIBLE]}")
-
-
-def pid_and_gpu(advance: Advance) -> str:
-    return f"{os.getpid()} {os.environ[workers.VISIBLE]}"
-
-
-def next_event(engine: WorkerProcesses) -> Event:
-    while True:
-        for event in engine.events(1.0):
-            return event
 
 
 @pytest.fixture
@@ -88,40 +74,6 @@ def test_the_process_that_replaces_a_killed_one_sees_the_same_gpu(tmp_path):
     environments = [{workers.VISIBLE: name} for name in ("a", "b")]
     calls = {0: partial(seen_after_a_death, str(tmp_path / "0")), 1: partial(seen_after_a_death, str(tmp_path / "1"))}
     assert sorted(results(WorkerProcesses(2, None, environments), calls).values()) == ["a", "b"]
-
-
-def test_a_process_whose_call_failed_is_replaced_on_the_same_gpu():
-    """An error on a GPU may leave its process unable to use it; a kept one would fail every later call."""
-    engine = WorkerProcesses(1, None, [{workers.VISIBLE: "a"}])
-    try:
-        seen = []
-        for _ in range(2):
-            engine.submit("fails", fail_with_pid)
-            failed = next_event(engine)
-            assert isinstance(failed, Failed)
-            seen.append(str(failed.error))
-        engine.submit("works", pid_and_gpu)
-        seen.append(next_event(engine).value)
-        engine.submit("works again", pid_and_gpu)
-        kept = next_event(engine).value
-    finally:
-        engine.close()
-    assert len(set(seen)) == 3
-    assert {place.split()[1] for place in seen} == {"a"}
-    assert kept == seen[-1], "one whose call was done is kept"
-
-
-def test_a_failed_call_is_no_death_of_its_process(tmp_path):
-    """Else the death that follows would be one too many."""
-    engine = WorkerProcesses(1, None, [{workers.VISIBLE: "a"}])
-    try:
-        for _ in range(MAX_RETRIES):
-            engine.submit("same", fail_with_pid)
-            assert isinstance(next_event(engine), Failed)
-        engine.submit("same", partial(seen_after_a_death, str(tmp_path / "marker")))
-        assert next_event(engine) == Done("same", "a")
-    finally:
-        engine.close()
 
 
 @pytest.fixture

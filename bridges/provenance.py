@@ -6,13 +6,18 @@ import json
 import os
 import platform
 import subprocess
+from collections import Counter
+from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
-__all__ = ["commit", "provenance"]
+__all__ = ["commit", "gpus", "provenance"]
 
 PACKAGES = ("overopt", "numpy", "scipy", "pyarrow", "torch", "transformers", "trl", "tokenizers", "safetensors")
+
+GPU_SECONDS = 10.0
+"""A driver that does not answer by then is taken for none."""
 
 CODE = (":/", ":(top,exclude)reports/docs", ":(top,exclude)reports/gallery", ":(top,exclude)*.md")
 """Not the stored results: a study that writes them must not call its own commit changed."""
@@ -64,7 +69,31 @@ def provenance() -> dict[str, str]:
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
         "cores": str(os.cpu_count()),
+        **_gpu_facts(),
     }
+
+
+@cache
+def gpus() -> tuple[tuple[str, str], ...]:
+    """(Name, driver version) of every NVIDIA GPU of this machine.
+
+    Asked of the driver's own command: torch would have to take hold of a GPU to answer.
+    """
+    command = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=GPU_SECONDS).stdout
+    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+        return ()
+    found = (line.rpartition(",") for line in said.splitlines())
+    return tuple((name.strip(), driver.strip()) for name, _, driver in found if name)
+
+
+def _gpu_facts() -> dict[str, str]:
+    if not gpus():
+        return {}
+    counts = Counter(name for name, _ in gpus())
+    names = (name if count == 1 else f"{count} x {name}" for name, count in sorted(counts.items()))
+    return {"gpus": ", ".join(names), "gpu driver": ", ".join(sorted({driver for _, driver in gpus()}))}
 
 
 def _processor() -> str:

@@ -1,4 +1,4 @@
-"""A run's folder: stages that are finished or absent, never half-written, and the same bytes after any interruption.
+"""A run's folder: stages that are finished or absent, never half-written; on the CPU the same bytes after any stop.
 
 A stage writes into a folder with a temporary name; its manifest (the hash of everything it was made from, the SHA-256
 of every file) is written last, all files are flushed to the disk, and one rename makes the stage exist. A stage whose

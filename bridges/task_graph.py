@@ -21,7 +21,10 @@ __all__ = ["Advance", "Failure", "Outcome", "Task", "Work", "run_graphs", "run_t
 
 
 class Work(Protocol):
-    """A task's body: fills ``folder``; must be importable from a fresh process, and decide every byte by its inputs."""
+    """A task's body: fills ``folder``; must be importable from a fresh process.
+
+    Its inputs decide what it writes: on a CPU every byte, on a GPU up to what its kernels round.
+    """
 
     def __call__(self, folder: Path, run: Path, advance: Advance) -> None: ...
 

@@ -1,5 +1,8 @@
 """Processes that run one call each at a time; one that dies costs a repetition of its call, nothing else.
 
+One whose call raised an error is replaced too: what an error on a GPU leaves behind, memory in use or a device that
+refuses every further call, goes with the process and not before.
+
 Every process has a pipe of its own: a killed one cannot leave a lock behind that the others wait for, and it is known
 which call it was working on.
 """
@@ -175,7 +178,9 @@ class _Worker:
 
 
 class WorkerProcesses:
-    """An :class:`Engine` of processes on this machine, started fresh (spawned) when they are first needed, and kept.
+    """An :class:`Engine` of processes on this machine, started fresh (spawned) when they are first needed.
+
+    They are kept until a call fails in them.
 
     Parameters
     ----------
@@ -236,14 +241,18 @@ class WorkerProcesses:
         events: list[Event] = []
         for worker in list(self._workers):
             received, alive = worker.messages()
+            failed = False
             for kind, *content in received:
                 if kind == "progress":
                     events.append(Progress(worker.key, *content))
                     continue
                 events.append(Done(worker.key, *content) if kind == "done" else Failed(worker.key, *content))
+                failed |= kind == "failed"
                 self._calls.pop(worker.key)
                 worker.key = None
-            if not alive:
+            if failed:
+                worker.process.terminate()
+            if failed or not alive:
                 self._workers.remove(worker)
                 worker.process.join()
                 worker.pipe.close()

@@ -15,12 +15,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
+from overopt.bridges.lm.batching import in_parts
 from overopt.bridges.lm.completions import completion_batch, completion_logits, completion_logprob
+from overopt.bridges.lm.gradients import clip_gradients
 from overopt.bridges.lm.policy import Policy
 from overopt.bridges.lm.ppo import Scorer, finite_scores, prompt_order
 from overopt.bridges.lm.preferences import label_pairs
@@ -30,7 +33,7 @@ from overopt.theory.errors import InputError
 __all__ = ["DPOConfig", "dpo_loss", "train_with_dpo"]
 
 PART = 16
-"""Pairs read at once."""
+"""Pairs read at once, at most."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ def train_with_dpo(
     Raises
     ------
     InputError
-        If a score is not finite, or the reward hardly ever tells two completions apart.
+        If a score or a gradient is not finite, or the reward hardly ever tells two completions apart.
     """
     rng = np.random.default_rng(seed)
     model = policy.model.eval()
@@ -95,9 +98,9 @@ def train_with_dpo(
     )  # fmt: skip
     length = np.array([max(len(a), len(b)) for a, b in zip(pairs.chosen, pairs.rejected, strict=True)])
 
-    def parts(index: Sequence[int]) -> list[list[int]]:
+    def parts(index: Sequence[int], size: int) -> list[list[int]]:
         ordered = sorted(index, key=lambda i: int(length[i]))
-        return [ordered[start : start + PART] for start in range(0, len(ordered), PART)]
+        return [ordered[start : start + size] for start in range(0, len(ordered), size)]
 
     def logprob(index: list[int]) -> torch.Tensor:
         """log pi of the chosen and the rejected completions, (2, pairs)."""
@@ -111,17 +114,21 @@ def train_with_dpo(
         return torch.where(batch.mask, completion_logprob(logits, batch.tokens), 0.0).sum(1).view(2, -1)
 
     reference = torch.zeros(2, len(pairs), device=model.device)
-    with torch.no_grad():
-        for part in parts(range(len(pairs))):
+
+    @torch.no_grad()
+    def read_reference(size: int) -> None:
+        for part in parts(range(len(pairs)), size):
             reference[:, part] = logprob(part)
+
+    _, size = in_parts(read_reference, len(pairs), PART, "DPO")
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=0.0)
     order = prompt_order(rng, len(pairs))
     metrics: list[dict[str, float]] = []
-    on_step(0, model)
-    for step in range(1, config.steps + 1):
+
+    def add_gradient(index: Sequence[int], size: int) -> dict[str, float]:
         optimizer.zero_grad(set_to_none=True)
         loss = accuracy = margin = chosen_logratio = 0.0
-        for part in parts([next(order) for _ in range(config.pairs_per_step)]):
+        for part in parts(index, size):
             chosen, rejected = logprob(part) - reference[:, part]
             part_loss = dpo_loss(chosen, rejected, config.beta).sum() / config.pairs_per_step
             part_loss.backward()  # type: ignore[no-untyped-call]
@@ -129,16 +136,14 @@ def train_with_dpo(
             accuracy += float((chosen > rejected).sum()) / config.pairs_per_step
             margin += float((chosen - rejected).detach().sum()) / config.pairs_per_step
             chosen_logratio += float(chosen.detach().sum()) / config.pairs_per_step
-        torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_gradient_norm)
+        return {"loss": loss, "accuracy": accuracy, "margin": margin, "chosen_logratio": chosen_logratio}
+
+    on_step(0, model)
+    for step in range(1, config.steps + 1):
+        index = [next(order) for _ in range(config.pairs_per_step)]
+        found, size = in_parts(partial(add_gradient, index), len(index), size, "DPO")
+        clip_gradients(model.parameters(), config.max_gradient_norm, f"DPO, update {step}")
         optimizer.step()
-        metrics.append(
-            {
-                "step": step,
-                "loss": loss,
-                "accuracy": accuracy,
-                "margin": margin,
-                "chosen_logratio": chosen_logratio,
-            }
-        )
+        metrics.append({"step": step, **found})
         on_step(step, model)
     return metrics

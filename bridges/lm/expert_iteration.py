@@ -14,13 +14,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
+from overopt.bridges.lm.batching import in_parts, rows_at_once
+from overopt.bridges.lm.gradients import clip_gradients
 from overopt.bridges.lm.policy import Policy
-from overopt.bridges.lm.ppo import Scorer, finite_scores, prompt_order
+from overopt.bridges.lm.ppo import CPU_PART, GPU_PART, Scorer, finite_scores, prompt_order
 from overopt.bridges.lm.sampler import TokenIds, sample_completions
 from overopt.bridges.lm.supervised import add_cross_entropy_gradient
 from overopt.theory.errors import InputError
@@ -77,7 +80,7 @@ def train_with_expert_iteration(
     Raises
     ------
     InputError
-        If a score is not finite or there are fewer prompts than a round needs.
+        If a score or a gradient is not finite, or there are fewer prompts than a round needs.
     """
     if len(prompts) < config.prompts_per_step:
         raise InputError(
@@ -88,6 +91,14 @@ def train_with_expert_iteration(
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=0.0)
     order = prompt_order(rng, len(prompts))
     metrics: list[dict[str, float]] = []
+    part = rows_at_once(model.device, cpu=CPU_PART, gpu=GPU_PART)
+
+    def add_gradient(prompts: Sequence[TokenIds], completions: Sequence[TokenIds], part: int) -> float:
+        optimizer.zero_grad(set_to_none=True)
+        return add_cross_entropy_gradient(
+            model, prompts, completions, pad=policy.pad, temperature=config.temperature, part=part
+        )
+
     on_step(0, model)
     for step in range(1, config.steps + 1):
         chosen = [prompts[next(order)] for _ in range(config.prompts_per_step)]
@@ -99,16 +110,12 @@ def train_with_expert_iteration(
         score = finite_scores(reward, rows, drawn).reshape(config.prompts_per_step, -1)
         first = np.arange(config.prompts_per_step)[:, None] * config.samples_per_prompt
         best = (first + np.argsort(-score, axis=1, kind="stable")[:, : config.keep]).ravel()
+        kept = [rows[i] for i in best], [drawn[i] for i in best]
         losses = []
         for _ in range(config.epochs):
-            optimizer.zero_grad(set_to_none=True)
-            losses.append(
-                add_cross_entropy_gradient(
-                    model, [rows[i] for i in best], [drawn[i] for i in best],
-                    pad=policy.pad, temperature=config.temperature,
-                )
-            )  # fmt: skip
-            torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_gradient_norm)
+            loss, part = in_parts(partial(add_gradient, *kept), len(best), part, "expert iteration")
+            losses.append(loss)
+            clip_gradients(model.parameters(), config.max_gradient_norm, f"expert iteration, update {step}")
             optimizer.step()
         metrics.append(
             {

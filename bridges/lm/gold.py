@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig, LlamaForCausalLM, LlamaModel, PreTrainedTokenizerFast
 
+from overopt.bridges.lm.batching import in_batches, rows_at_once
 from overopt.bridges.lm.pretrain import encode, load_tokenizer, pad
 from overopt.theory.errors import InputError
 
@@ -193,7 +194,7 @@ class GoldRewardModel:
     def score(
         self,
         texts: Sequence[str] | Sequence[Sequence[int]],
-        batch_size: int = 64,
+        batch_size: int | None = None,
         on_batch: Callable[[int], None] | None = None,
     ) -> NDArray[np.float64]:
         """(R,) gold of each text on the rating scale; see `components`."""
@@ -203,7 +204,7 @@ class GoldRewardModel:
     def components(
         self,
         texts: Sequence[str] | Sequence[Sequence[int]],
-        batch_size: int = 64,
+        batch_size: int | None = None,
         on_batch: Callable[[int], None] | None = None,
     ) -> GoldComponents:
         """Every part of gold for each text.
@@ -212,6 +213,8 @@ class GoldRewardModel:
         ----------
         texts
             R strings, each taken for a whole text, or R rows of token ids.
+        batch_size
+            Texts read at once, by default 64 on a CPU and 512 on a GPU; fewer where its memory does not hold them.
         on_batch
             Called with the number of texts after each batch.
         """
@@ -219,8 +222,9 @@ class GoldRewardModel:
         lengths = np.array([len(row) for row in rows], dtype=np.int64)
         learned, nll, repeated = np.empty((len(rows), 3)), np.empty(len(rows)), np.empty((len(rows), 2))
         order = np.argsort(lengths, kind="stable")
-        for start in range(0, len(rows), batch_size):
-            batch = order[start : start + batch_size]
+
+        def read(part: slice) -> None:
+            batch = order[part]
             ids, mask = pad([rows[i] for i in batch], self.tokenizer.pad_token_id)
             repeated[batch] = repeats(ids.numpy(), mask.numpy())
             ids, mask = ids.to(self.language_model.device), mask.to(self.language_model.device)
@@ -229,6 +233,10 @@ class GoldRewardModel:
             nll[batch] = nll_per_token(self.language_model, ids, mask).cpu().numpy()
             if on_batch is not None:
                 on_batch(len(batch))
+
+        if batch_size is None:
+            batch_size = rows_at_once(self.language_model.device, cpu=64, gpu=512)
+        in_batches(read, len(rows), batch_size, "gold", self)
         human = self.calibration
         natural = 1 / (1 + np.exp(-learned[:, 2]))
         rating = np.clip(learned[:, 1], LOWEST, HIGHEST)

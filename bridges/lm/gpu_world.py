@@ -24,10 +24,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from overopt.bridges.lm.gradients import avoid_cudnn_attention, clip_gradients
 from overopt.bridges.lm.pretrain import LanguageModel, Progress, batches, encode, pad, train_tokenizer
 from overopt.bridges.lm.pretrained import read_causal_model, read_classifier, read_tokenizer
 from overopt.bridges.lm.text import load_rated_text
 from overopt.bridges.lm.train_backbone_gold import BackboneGold, measure_backbone_gold, train_backbone_gold
+from overopt.bridges.provenance import gpus
 from overopt.theory.errors import InputError
 
 __all__ = ["FROM_NOTHING", "GpuWorld", "build_gpu_world"]
@@ -71,7 +73,7 @@ def build_gpu_world(
     Raises
     ------
     InputError
-        If ``base`` cannot be read.
+        If ``base`` cannot be read, or a gradient is not finite.
     """
     world = world or GpuWorld()
     texts = load_rated_text("train")
@@ -98,6 +100,9 @@ def build_gpu_world(
     record = {
         "base": base,
         "seed": seed,
+        "device": device,
+        "precision": "bfloat16 products, float32 weights" if device == "cuda" else "float32",
+        **({"gpus": [name for name, _ in gpus()]} if device == "cuda" else {}),
         "parameters": sum(parameter.numel() for parameter in gold.parameters()),
         "policy_nll_per_token": loss,
         "gold": asdict(report),
@@ -123,7 +128,7 @@ def _fit(
         loss = torch.nn.functional.cross_entropy(logits[:, :-1][keep].float(), ids[:, 1:][keep])
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        clip_gradients(model.parameters(), 1.0, f"the policy's training, step {step}")
         optimizer.step()
         schedule.step()
         losses.append(float(loss.detach()))
@@ -149,6 +154,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=GpuWorld().steps, help="optimizer steps of the policy")
     options = parser.parse_args()
+    avoid_cudnn_attention()
     try:
         if options.device == "cuda" and not torch.cuda.is_available():
             raise InputError("`--device` must be a device that torch can use here, got 'cuda' (no CUDA device found).")

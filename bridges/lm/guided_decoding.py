@@ -22,12 +22,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 
 from overopt.bridges.kl import KL
+from overopt.bridges.lm.batching import in_batches
 from overopt.bridges.lm.completions import SequenceKL
 from overopt.bridges.lm.optimized_samples import OptimizedSamples, checked_strengths, within_prompt_sd
 from overopt.bridges.lm.policy import Policy
@@ -145,14 +145,21 @@ def _decode(
     return drawn, SequenceKL(full, ratio), mass / sum(map(len, drawn))
 
 
-def _next_logprob(policy: Policy, texts: Sequence[TokenIds], temperature: float) -> Any:
+def _next_logprob(policy: Policy, texts: Sequence[TokenIds], temperature: float) -> torch.Tensor:
     """Log probabilities (R, V) of the next token in float64; the prefix is read anew, the reward costs far more."""
     ids, attention = left_pad(texts, policy.pad, policy.model.device)
-    output = policy.model(
-        input_ids=ids,
-        attention_mask=attention,
-        position_ids=(attention.cumsum(1) - 1).clamp(min=0),
-        logits_to_keep=1,
-        use_cache=False,
-    )
-    return (output.logits[:, -1].double() / temperature).log_softmax(-1)
+    position = (attention.cumsum(1) - 1).clamp(min=0)
+    read: list[torch.Tensor] = []
+
+    def add(rows: slice) -> None:
+        output = policy.model(
+            input_ids=ids[rows],
+            attention_mask=attention[rows],
+            position_ids=position[rows],
+            logits_to_keep=1,
+            use_cache=False,
+        )
+        read.append((output.logits[:, -1].double() / temperature).log_softmax(-1))
+
+    in_batches(add, len(texts), len(texts), "guided decoding", policy.model)
+    return torch.cat(read)

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -30,11 +31,15 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from overopt.bridges.lm.batching import in_parts, rows_at_once
 from overopt.bridges.lm.completions import CompletionBatch, completion_batch, completion_logits, completion_logprob
+from overopt.bridges.lm.gradients import clip_gradients
 from overopt.bridges.lm.sampler import TokenIds, sample_completions
 from overopt.theory.errors import InputError
 
 __all__ = [
+    "CPU_PART",
+    "GPU_PART",
     "PPOConfig",
     "Scorer",
     "advantages_and_returns",
@@ -44,6 +49,10 @@ __all__ = [
     "ppo",
     "prompt_order",
 ]
+
+
+CPU_PART, GPU_PART = 32, 128
+"""Completions of similar length that are read at once."""
 
 
 class Scorer(Protocol):
@@ -137,6 +146,22 @@ def clipped_surrogate(
     return torch.minimum(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage)
 
 
+@dataclass(frozen=True)
+class _Rollout:
+    """Completions of one update, and per token (R, T) what was read of them before it."""
+
+    prompts: Sequence[TokenIds]
+    completions: Sequence[TokenIds]
+    lengths: NDArray[np.intp]
+    logprob: torch.Tensor
+    base_logprob: torch.Tensor
+    value: torch.Tensor
+    entropy: torch.Tensor
+
+    def parts(self, index: NDArray[np.intp], pad: int, size: int) -> Iterator[tuple[CompletionBatch, torch.Tensor]]:
+        return parts_by_length(index, self.prompts, self.completions, self.lengths, pad, self.logprob.device, size)
+
+
 def ppo(
     seed: int,
     policy: Any,
@@ -154,7 +179,7 @@ def ppo(
     Parameters
     ----------
     seed
-        Decides prompts, samples and minibatches; the same seed on the same machine gives the same policy.
+        Decides prompts, samples and minibatches; on the CPU of one machine the same seed gives the same policy.
     policy, base
         Hugging Face causal language models on one device; ``base`` is the initial policy and is never changed.
     prompts
@@ -167,7 +192,7 @@ def ppo(
     Raises
     ------
     InputError
-        If a score is not finite or there are fewer prompts than a batch needs.
+        If a score or a gradient is not finite, or there are fewer prompts than a batch needs.
     """
     if len(prompts) < config.prompts_per_step:
         raise InputError(f"PPO needs at least {config.prompts_per_step} training prompts, got {len(prompts)}.")
@@ -182,6 +207,44 @@ def ppo(
     optimizer = torch.optim.AdamW(groups, weight_decay=0.0)
     order = prompt_order(rng, len(prompts))
     metrics: list[dict[str, float]] = []
+    updates = config.epochs * config.minibatches
+    size = rows_at_once(device, cpu=CPU_PART, gpu=GPU_PART)
+
+    @torch.no_grad()
+    def read(rollout: _Rollout, size: int) -> None:
+        for part, at in rollout.parts(np.arange(len(rollout.lengths)), pad, size):
+            width = part.mask.shape[1]
+            logits, hidden = completion_logits(policy, part, temperature=config.temperature, hidden=True)
+            logp = logits.log_softmax(-1)
+            rollout.entropy[at, :width] = -(logp.exp() * logp).sum(-1)
+            rollout.logprob[at, :width] = logp.gather(-1, part.tokens[..., None])[..., 0]
+            rollout.value[at, :width] = value_head(hidden)[..., 0]
+            base_logits = completion_logits(base, part, temperature=config.temperature)
+            rollout.base_logprob[at, :width] = completion_logprob(base_logits, part.tokens)
+
+    def add_gradient(
+        rollout: _Rollout, minibatch: NDArray[np.intp], advantage: torch.Tensor, target: torch.Tensor, size: int
+    ) -> list[tuple[float, float, float]]:
+        """What each part adds to the metrics: share of clipped tokens, value loss, KL from the rollout policy."""
+        optimizer.zero_grad(set_to_none=True)
+        tokens = int(rollout.lengths[minibatch].sum())
+        found = []
+        for part, at in rollout.parts(minibatch, pad, size):
+            width = part.mask.shape[1]
+            logits, hidden = completion_logits(policy, part, temperature=config.temperature, hidden=True)
+            logprob = completion_logprob(logits, part.tokens)
+            old = rollout.logprob[at, :width]
+            surrogate = clipped_surrogate(logprob, old, advantage[at, :width], config.clip)
+            error = (value_head(hidden)[..., 0] - target[at, :width]).square() / 2
+            loss = ((config.value_coefficient * error - surrogate) * part.mask).sum() / tokens
+            loss.backward()
+            change = (logprob.detach() - old)[part.mask]
+            share = len(change) / tokens / updates
+            clipped = share * float(((change.exp() - 1).abs() > config.clip).float().mean())
+            divergence = share * config.epochs * float((change.exp() - 1 - change).mean())
+            found.append((clipped, share * float(error.detach()[part.mask].mean()), divergence))
+        return found
+
     policy.eval()  # no dropout anywhere: the log probabilities of the rollout must be those of the update
     if on_step is not None:
         on_step(0, policy)
@@ -197,16 +260,8 @@ def ppo(
         lengths = np.array([len(row) for row in drawn])
         mask = torch.from_numpy(np.arange(lengths.max()) < lengths[:, None]).to(device)
         old_logprob, base_logprob, old_value, entropy = (torch.zeros(mask.shape, device=device) for _ in range(4))
-        with torch.no_grad():
-            for part, at in parts_by_length(np.arange(len(rows)), rows, drawn, lengths, pad, device):
-                width = part.mask.shape[1]
-                logits, hidden = completion_logits(policy, part, temperature=config.temperature, hidden=True)
-                logp = logits.log_softmax(-1)
-                entropy[at, :width] = -(logp.exp() * logp).sum(-1)
-                old_logprob[at, :width] = logp.gather(-1, part.tokens[..., None])[..., 0]
-                old_value[at, :width] = value_head(hidden)[..., 0]
-                base_logits = completion_logits(base, part, temperature=config.temperature)
-                base_logprob[at, :width] = completion_logprob(base_logits, part.tokens)
+        rollout = _Rollout(rows, drawn, lengths, old_logprob, base_logprob, old_value, entropy)
+        _, size = in_parts(partial(read, rollout), len(rows), size, "PPO")
         logratio = (old_logprob - base_logprob) * mask
 
         # Rewards per token: the score on the last one, the KL penalty on each.
@@ -221,27 +276,17 @@ def ppo(
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * min(1.0, step / max(1, config.warmup_steps))
         clip_fraction = approx_kl = value_loss = gradient_norm = 0.0
-        updates = config.epochs * config.minibatches
         for epoch in range(config.epochs):
             for minibatch in np.array_split(rng.permutation(len(rows)), config.minibatches):
-                tokens = int(lengths[minibatch].sum())
-                optimizer.zero_grad(set_to_none=True)
-                for part, at in parts_by_length(minibatch, rows, drawn, lengths, pad, device):
-                    width = part.mask.shape[1]
-                    logits, hidden = completion_logits(policy, part, temperature=config.temperature, hidden=True)
-                    logprob = completion_logprob(logits, part.tokens)
-                    old = old_logprob[at, :width]
-                    surrogate = clipped_surrogate(logprob, old, advantage[at, :width], config.clip)
-                    error = (value_head(hidden)[..., 0] - target[at, :width]).square() / 2
-                    loss = ((config.value_coefficient * error - surrogate) * part.mask).sum() / tokens
-                    loss.backward()
-                    change = (logprob.detach() - old)[part.mask]
-                    share = len(change) / tokens / updates
-                    clip_fraction += share * float(((change.exp() - 1).abs() > config.clip).float().mean())
-                    value_loss += share * float(error.detach()[part.mask].mean())
+                work = partial(add_gradient, rollout, minibatch, advantage, target)
+                found, size = in_parts(work, len(minibatch), size, "PPO")
+                for clipped, error, divergence in found:
+                    clip_fraction += clipped
+                    value_loss += error
                     if epoch == config.epochs - 1:
-                        approx_kl += share * config.epochs * float((change.exp() - 1 - change).mean())
-                gradient_norm += float(nn.utils.clip_grad_norm_(parameters, config.max_gradient_norm)) / updates
+                        approx_kl += divergence
+                norm = clip_gradients(parameters, config.max_gradient_norm, f"PPO, update {step}")
+                gradient_norm += norm / updates
                 optimizer.step()
 
         metrics.append(
@@ -285,7 +330,7 @@ def parts_by_length(
     lengths: NDArray[np.intp],
     pad: int,
     device: torch.device,
-    size: int = 32,
+    size: int,
 ) -> Iterator[tuple[CompletionBatch, torch.Tensor]]:
     """Split the rows ``index`` into parts of at most ``size`` completions of similar length."""
     ordered = index[np.argsort(lengths[index], kind="stable")]

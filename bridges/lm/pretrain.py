@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from overopt.bridges.lm.gradients import clip_gradients
 from overopt.bridges.lm.text import RatedText
 
 __all__ = [
@@ -175,7 +176,7 @@ def pretrain(
             loss = torch.nn.functional.cross_entropy(logits[keep], ids[:, 1:][keep])
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            clip_gradients(model.parameters(), 1.0, f"{stage}, step {done + 1}")
             optimizer.step()
             schedule.step()
             done += 1

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,8 +27,10 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 from torch import nn
 
+from overopt.bridges.lm.batching import in_parts, rows_at_once
+from overopt.bridges.lm.gradients import clip_gradients
 from overopt.bridges.lm.policy import Policy
-from overopt.bridges.lm.ppo import Scorer, finite_scores, prompt_order
+from overopt.bridges.lm.ppo import CPU_PART, GPU_PART, Scorer, finite_scores, prompt_order
 from overopt.bridges.lm.sampler import TokenIds, sample_completions
 from overopt.bridges.lm.supervised import add_cross_entropy_gradient
 from overopt.theory.errors import InputError
@@ -93,6 +96,11 @@ class ConditionedPolicy(nn.Module):
         """Where the model lives."""
         return self.vectors.device
 
+    @property
+    def autocast_dtype(self) -> torch.dtype | None:
+        """The model's, where it has one."""
+        return getattr(self.model, "autocast_dtype", None)
+
     def forward(self, input_ids: torch.Tensor, **arguments: Any) -> Any:
         """The model's output, each input embedding moved by the bin's vector."""
         embedded = self.model.get_input_embeddings()(input_ids)
@@ -121,7 +129,7 @@ def train_reward_conditioned(
     Raises
     ------
     InputError
-        If a score is not finite or there are fewer prompts than a round needs.
+        If a score or a gradient is not finite, or there are fewer prompts than a round needs.
     """
     if len(prompts) < config.prompts_per_step:
         raise InputError(
@@ -142,6 +150,20 @@ def train_reward_conditioned(
     completions: list[list[int]] = []
     score = np.zeros(0)
     metrics: list[dict[str, float]] = []
+    part = rows_at_once(conditioned.device, cpu=CPU_PART, gpu=GPU_PART)
+
+    def add_gradient(texts: Sequence[tuple[int, list[TokenIds], list[list[int]]]], part: int) -> float:
+        """Of the prompts and completions of every bin."""
+        optimizer.zero_grad(set_to_none=True)
+        tokens = sum(len(row) for _, _, written in texts for row in written)
+        loss = 0.0
+        for conditioned_on, given, written in texts:
+            conditioned.bin = conditioned_on
+            loss += add_cross_entropy_gradient(
+                conditioned, given, written, pad=policy.pad, temperature=config.temperature, part=part, tokens=tokens
+            )
+        return loss
+
     on_step(0, conditioned)
     for step in range(1, config.steps + 1):
         chosen = [prompts[next(order)] for _ in range(config.prompts_per_step)]
@@ -156,18 +178,12 @@ def train_reward_conditioned(
         loss = 0.0
         for _ in range(config.gradient_steps):
             batch = rng.choice(len(rows), size=min(config.batch_size, len(rows)), replace=False)
-            tokens = sum(len(completions[i]) for i in batch)
-            optimizer.zero_grad(set_to_none=True)
-            loss = 0.0
-            for given in np.unique(bins[batch]):
-                conditioned.bin = int(given)
-                mine = batch[bins[batch] == given]
-                loss += add_cross_entropy_gradient(
-                    conditioned, [rows[i] for i in mine], [completions[i] for i in mine],
-                    pad=policy.pad, temperature=config.temperature, tokens=tokens,
-                )  # fmt: skip
+            mine = [(int(given), batch[bins[batch] == given]) for given in np.unique(bins[batch])]
+            texts = [(given, [rows[i] for i in index], [completions[i] for i in index]) for given, index in mine]
+            loss, part = in_parts(partial(add_gradient, texts), len(batch), part, "reward conditioning")
             conditioned.bin = best
-            torch.nn.utils.clip_grad_norm_(conditioned.parameters(), config.max_gradient_norm)
+            what = f"reward conditioning, update {step}"
+            clip_gradients(conditioned.parameters(), config.max_gradient_norm, what)
             optimizer.step()
         metrics.append(
             {

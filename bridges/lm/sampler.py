@@ -12,14 +12,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from overopt.bridges.lm.batching import in_batches
-from overopt.bridges.lm.key_value_cache import preallocated
+from overopt.bridges.lm.batching import in_batches, rows_at_once
+from overopt.bridges.lm.key_value_cache import preallocated, select_rows
 from overopt.theory.errors import InputError
 
 __all__ = ["Completions", "left_pad", "sample_completions"]
@@ -29,8 +28,6 @@ TokenIds = Sequence[int]
 CPU_BATCH, GPU_BATCH = 512, 4096
 DROP_SHARE = 8
 """Ended rows leave the batch when they are more than one in this many."""
-_BATCH_SIZE: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
-"""What fitted, by model, where the default did not."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +90,8 @@ def sample_completions(
         One uniform number per row and position is drawn from it, in row order, before anything else.
     model
         A Hugging Face causal language model (anything called with ``input_ids``, ``attention_mask``, ``position_ids``,
-        ``past_key_values`` that returns ``logits``; without a returned cache the whole prefix is read again).
+        ``past_key_values`` that returns ``logits``; without a returned cache the whole prefix is read again). Where it
+        has an ``autocast_dtype``, its matrix products are in that one.
     prompts
         R rows of token ids. Rows of equal length sit in one batch without padding; sort by length for speed.
     temperature
@@ -105,7 +103,8 @@ def sample_completions(
     Raises
     ------
     InputError
-        If an argument is out of range or a prompt plus ``max_new_tokens`` does not fit the model's context.
+        If an argument is out of range, a prompt plus ``max_new_tokens`` does not fit the model's context, or the logits
+        are not finite.
     """
     if max_new_tokens < 1:
         raise InputError(f"`max_new_tokens` must be >= 1, got {max_new_tokens}.")
@@ -118,8 +117,7 @@ def sample_completions(
             f"{longest} prompt tokens and {max_new_tokens} new ones exceed the model's context of {context} tokens."
         )
     if batch_size is None:
-        on_cpu = getattr(model, "device", torch.device("cpu")).type == "cpu"
-        batch_size = _BATCH_SIZE.get(model, CPU_BATCH if on_cpu else GPU_BATCH)
+        batch_size = rows_at_once(getattr(model, "device", "cpu"), cpu=CPU_BATCH, gpu=GPU_BATCH)
     uniform = rng.random((len(prompts), max_new_tokens), dtype=np.float64)
     tokens = np.full((len(prompts), max_new_tokens), pad, dtype=np.int32)
     logprob = np.zeros((len(prompts), max_new_tokens), dtype=np.float32)
@@ -132,9 +130,7 @@ def sample_completions(
         if on_batch is not None:
             on_batch(rows.stop - rows.start)
 
-    fitting = in_batches(draw, len(prompts), batch_size, "sampling")
-    if fitting < batch_size:
-        _BATCH_SIZE[model] = fitting
+    in_batches(draw, len(prompts), batch_size, "sampling", model)
     return Completions(tokens, mask, logprob)
 
 
@@ -177,7 +173,7 @@ def _sample_batch(
         if t == 0:
             cache = getattr(output, "past_key_values", None)
             if cache is not None:
-                preallocated(cache, row_of, ids.shape[1] + length - 1)
+                preallocated(cache, row_of, ids.shape[1] + length - 1, getattr(model, "autocast_dtype", None))
             logits, ids, attention, position = logits[row_of], ids[row_of], attention[row_of], position[row_of]
         if temperature != 1.0:
             logits = logits / temperature
@@ -196,7 +192,7 @@ def _sample_batch(
             alive, ended, token, ids = alive[keep], ended[keep], token[keep], ids[keep]
             attention, position = attention[keep], position[keep]
             if cache is not None:
-                cache.batch_select_indices(keep)
+                select_rows(cache, keep)
         attention = torch.cat([attention, attention.new_ones(len(alive), 1)], 1)
         position = torch.cat([position, position[:, -1:] + 1], 1)
         if cache is not None:
@@ -204,6 +200,8 @@ def _sample_batch(
         else:
             ids = torch.cat([ids, token], 1)
             step_ids, step_position = ids, position
+    if bool(logprob.isnan().any()):
+        raise InputError("the policy's logits are not finite: nothing can be drawn from it.")
     return tokens.cpu().numpy(), logprob.cpu().numpy(), mask.cpu().numpy()
 
 
@@ -219,7 +217,8 @@ def _invert_cumulative(weight: torch.Tensor, uniform: torch.Tensor) -> tuple[tor
     """The smallest index whose cumulative share of ``weight`` (R, V) exceeds ``uniform`` (R, 1), and its probability.
 
     A running sum over the whole vocabulary costs as much as the model's head; a sum per block of 64, a running sum
-    over blocks and one inside the chosen block give the same index at a tenth of that.
+    over blocks and one inside the chosen block give the same index at a tenth of that. Where the weights are not finite
+    the index is any, inside the vocabulary, and its probability is not a number.
     """
     block = 64
     rows, vocabulary = weight.shape
@@ -227,14 +226,16 @@ def _invert_cumulative(weight: torch.Tensor, uniform: torch.Tensor) -> tuple[tor
         weight = torch.nn.functional.pad(weight, (0, block - vocabulary % block))
     blocks = weight.view(rows, -1, block)
     reached = blocks.sum(-1).cumsum(-1)
-    total = reached[:, -1:]
+    total = reached[:, -1:].contiguous()
     target = uniform * total
-    # A draw that rounds up to the total would fall off the end.
-    chosen = torch.searchsorted(reached, target, right=True).clamp_(max=reached.shape[1] - 1)
+    # A draw that rounds up to the total would fall off the end: it takes the last block that has any weight.
+    full = torch.searchsorted(reached, total)
+    chosen = torch.searchsorted(reached, target, right=True).minimum(full).clamp_(max=reached.shape[1] - 1)
     before = torch.where(chosen > 0, reached.gather(1, (chosen - 1).clamp(min=0)), torch.zeros_like(total))
     inside = blocks[torch.arange(rows, device=weight.device), chosen[:, 0]]
     within = torch.searchsorted(inside.cumsum(-1), target - before, right=True)
     # The block's own running sum may round to just below the target: take the last token that has any weight.
     last = (block - 1 - (inside > 0).flip(-1).to(torch.uint8).argmax(-1, keepdim=True)).to(within.dtype)
-    token = chosen * block + torch.minimum(within, last)
+    # Weights that are not numbers have no order: an id beyond the vocabulary would stop a GPU for good.
+    token = (chosen * block + torch.minimum(within, last)).clamp_(max=vocabulary - 1)
     return token, weight.gather(1, token) / total

@@ -15,6 +15,7 @@ import torch
 
 from overopt.bridges.lm.dpo import DPOConfig, train_with_dpo
 from overopt.bridges.lm.expert_iteration import ExpertIterationConfig, train_with_expert_iteration
+from overopt.bridges.lm.gradients import avoid_cudnn_attention
 from overopt.bridges.lm.guided_decoding import GuidedDecodingConfig, guided_decoding
 from overopt.bridges.lm.iterated import IteratedConfig, train_iterated
 from overopt.bridges.lm.measurement import CompletionWriter, HeldOutMeasurement, read_completions
@@ -80,10 +81,14 @@ def build_embedded_world(seed: int, folder: Path, run: Path, advance: Advance) -
 
 
 def prepare_process() -> None:
-    """One thread, no progress bars of libraries: runs in every worker before its first stage."""
+    """One thread, no progress bars of libraries: runs in every worker before its first stage.
+
+    CUDA stays untouched: a worker chooses its GPU after its imports.
+    """
     from transformers.utils import logging
 
     torch.set_num_threads(1)
+    avoid_cudnn_attention()
     logging.disable_progress_bar()
     logging.set_verbosity_error()
 

@@ -22,18 +22,20 @@ def add_cross_entropy_gradient(
     *,
     pad: int,
     temperature: float,
+    part: int,
     tokens: int | None = None,
 ) -> float:
     """Add the gradient of ``-sum log pi(completion | prompt) / tokens`` and return that sum, nats per token.
 
-    ``tokens`` defaults to the number of completion tokens, the end token among them; prompts are not learned.
+    ``part`` completions are read at once. ``tokens`` defaults to the number of completion tokens, the end token among
+    them; prompts are not learned.
     """
     lengths = np.array([len(row) for row in completions])
     count = int(lengths.sum()) if tokens is None else tokens
     total = 0.0
-    for part, _ in parts_by_length(np.arange(len(lengths)), prompts, completions, lengths, pad, model.device):
-        logprob = completion_logprob(completion_logits(model, part, temperature=temperature), part.tokens)
-        loss = -torch.where(part.mask, logprob, 0.0).sum() / count
+    for read, _ in parts_by_length(np.arange(len(lengths)), prompts, completions, lengths, pad, model.device, part):
+        logprob = completion_logprob(completion_logits(model, read, temperature=temperature), read.tokens)
+        loss = -torch.where(read.mask, logprob, 0.0).sum() / count
         loss.backward()  # type: ignore[no-untyped-call]
         total += float(loss.detach())
     return total

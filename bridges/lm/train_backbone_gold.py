@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from overopt.bridges.lm.corrupt import HELD_OUT, TRAINED, Pool, corrupted
 from overopt.bridges.lm.gold import CORRUPTED_RATING
+from overopt.bridges.lm.gradients import clip_gradients
 from overopt.bridges.lm.pretrain import LONGEST, Progress, batches, encode, pad
 from overopt.bridges.lm.reward_model import RewardModel
 from overopt.bridges.lm.text import RatedText
@@ -57,7 +58,13 @@ class BackboneGoldReport:
 def train_backbone_gold(
     recipe: BackboneGold, model: Any, tokenizer: Any, texts: RatedText, seed: int, progress: Progress
 ) -> None:
-    """Train the one-label sequence classifier ``model`` in place: squared error to the mean human rating."""
+    """Train the one-label sequence classifier ``model`` in place: squared error to the mean human rating.
+
+    Raises
+    ------
+    InputError
+        If a gradient is not finite.
+    """
     rng = np.random.default_rng(seed)
     rows = _rows(tokenizer, texts)
     whole = np.array([i for i, row in enumerate(rows) if len(row) <= LONGEST])
@@ -81,7 +88,7 @@ def train_backbone_gold(
         loss = (output.float() - torch.from_numpy(target).to(device, torch.float32)).square().mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        clip_gradients(model.parameters(), 1.0, f"gold's training, step {step}")
         optimizer.step()
         schedule.step()
         progress("gold", step, recipe.steps)

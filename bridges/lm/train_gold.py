@@ -12,6 +12,7 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from overopt.bridges.lm.corrupt import TRAINED, Pool, corrupted
 from overopt.bridges.lm.gold import CORRUPTED_RATING, Calibration, TextScorer, nll_per_token, repeats
+from overopt.bridges.lm.gradients import clip_gradients
 from overopt.bridges.lm.pretrain import LONGEST, Progress, batches, encode, pad
 from overopt.bridges.lm.text import RatedText
 
@@ -103,7 +104,7 @@ def train_scorer(
             )
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(scorer.parameters(), 1.0)
+        clip_gradients(scorer.parameters(), 1.0, f"{stage}, step {step}")
         optimizer.step()
         schedule.step()
         progress(stage, step, recipe.steps)

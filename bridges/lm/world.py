@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import lru_cache, wraps
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ from overopt.bridges.lm.recipe import ProxySize
 from overopt.bridges.lm.reward_model import RewardModel
 from overopt.bridges.lm.sampler import TokenIds
 from overopt.bridges.lm.text import RATED_TEXT, load_rated_text, prompts_from
+from overopt.bridges.provenance import gpus
 from overopt.theory.errors import InputError
 
 __all__ = [
@@ -92,8 +93,28 @@ def load_policy(source: WorldSource) -> Policy:
         raise InputError(f"the policy '{where}' has no end-of-sequence token; its completions could not end.")
     if source.dtype == "bfloat16":
         # Weights stay float32: in bfloat16 an update of less than a 256th of a weight would be rounded away.
-        model.forward = torch.autocast(model.device.type, torch.bfloat16)(model.forward)
+        # TRL's trainers call the body by itself, past the model's own forward.
+        for module in {id(module): module for module in (model, model.base_model)}.values():
+            _compute_in_bfloat16(module, source.device)
     return Policy(model, tokenizer, chat)
+
+
+def _compute_in_bfloat16(module: Any, device: str) -> None:
+    """Make ``module`` read in bfloat16: its class becomes one of the same name whose ``forward`` says so.
+
+    A ``forward`` of its own would hold on to the module that holds it: a dropped policy would keep its memory.
+    """
+    own = type(module)
+
+    @wraps(own.forward)
+    def forward(self: Any, *arguments: Any, **options: Any) -> Any:
+        with torch.autocast(device, torch.bfloat16):
+            return own.forward(self, *arguments, **options)
+
+    # Saved and looked up by these names, it is the class that it was.
+    names = {name: getattr(own, name) for name in ("__module__", "__qualname__")}
+    fields = {"forward": forward, "autocast_dtype": torch.bfloat16, **names}
+    module.__class__ = type(own.__name__, (own,), fields)
 
 
 @lru_cache(maxsize=2)
@@ -277,7 +298,7 @@ def backbone(source: WorldSource, size: ProxySize) -> str:
 
 
 def source_fingerprint(source: WorldSource) -> dict[str, str]:
-    """What decides the bytes that come out of ``source``: contents of local files, names of hub models, dtype."""
+    """What decides the bytes that come out of ``source``: contents of local files, names of hub models, dtype, GPU."""
     places = {
         "policy": source.policy or str(EMBEDDED / "policy"),
         "gold": source.gold or str(EMBEDDED / "gold"),
@@ -290,7 +311,10 @@ def source_fingerprint(source: WorldSource) -> dict[str, str]:
         for size, place in source.proxy_bases
     }
     chat = {} if source.chat == "auto" else {"chat": source.chat}
-    return {**marks, **bases, **chat, "device": source.device, "dtype": source.dtype}
+    # Kinds of GPU round differently; how many there are decides nothing.
+    kinds = ", ".join(sorted({name for name, _ in gpus()})) if source.device == "cuda" else ""
+    gpu = {"gpu": kinds} if kinds else {}
+    return {**marks, **bases, **chat, "device": source.device, "dtype": source.dtype, **gpu}
 
 
 def _contents(path: Path) -> str:

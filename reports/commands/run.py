@@ -44,7 +44,7 @@ class RunOptions:
     size: Literal["full", "smoke"] = "full"
     """`smoke`: every stage with too little of everything to show anything, in under a minute."""
     seed: int = 0
-    """Decides every table: the same seed on the same machine gives the same bytes."""
+    """Decides every table: on the CPU the same seed on the same machine gives the same bytes."""
     policy: str = ""
     """Causal language model to optimize: folder, hub name or GGUF file; default: the embedded one."""
     gold: str = ""
@@ -158,8 +158,10 @@ def _run(pipeline: Pipeline, out: Path, options: RunOptions) -> RunSummary:
 
     began = time.perf_counter()
     prepare_process()
-    pipeline.check()
-    how = how_it_reads(pipeline.source)
+    # This process only checks: a policy and a gold of its own would take the workers' memory on a GPU.
+    reader = replace(pipeline.source, device="cpu")
+    replace(pipeline, source=reader).check()
+    how = how_it_reads(reader)
     if how:
         print(how, file=sys.stderr)
     config = pipeline.config()

@@ -50,7 +50,7 @@ class SweepOptions:
     workers: int = 0
     """Tasks at the same time; default: one per core or GPU, or what the cluster has room for."""
     gpus_per_task: float | None = None
-    """Ray: share of a GPU that a task reserves, for example 0.5; default: 1 with `--device cuda`, else 0."""
+    """Ray: share of a GPU that a task reserves, for example 0.5, at most 1; default: 1 with `--device cuda`, else 0."""
     ray_address: str = ""
     """Ray: the cluster to join, for example auto; default: RAY_ADDRESS, else a local one for this sweep."""
     policy: str = ""
@@ -85,6 +85,9 @@ def main(argv: Sequence[str]) -> int:
         raise InputError(f"`--workers` must be >= 0, got {options.workers}.")
     if options.gpus_per_task is not None and (options.engine != "ray" or options.gpus_per_task < 0):
         raise InputError(f"`--gpus-per-task` must be >= 0 and needs `--engine ray`, got {options.gpus_per_task:g}.")
+    if options.device == "cuda" and options.gpus_per_task is not None and not 0 < options.gpus_per_task <= 1:
+        # 0 hides the GPUs from a task; a task uses one, and would keep the others from the rest.
+        raise InputError(f"`--gpus-per-task` must be in (0, 1] with `--device cuda`, got {options.gpus_per_task:g}.")
     for package in ("torch", "transformers", "trl", *(["ray"] if options.engine == "ray" else [])):
         if find_spec(package) is None:
             extra = "ray" if package == "ray" else "lm"
@@ -144,9 +147,10 @@ def _plan(options: SweepOptions) -> tuple[dict[str, Any], list[tuple[Cell, Analy
     recipe, source = recipe_and_source(options.recipe, source, options.proxy_base, smoke=options.size == "smoke")
     grid = parse_grid(recipe, options.grid, aliases={"ppo_seeds": "seeds"})
     prepare_process()
-    # A cluster's GPUs are not this machine's.
-    reader = replace(source, device="cpu") if options.engine == "ray" else source
-    check_device(reader.device)
+    if options.engine != "ray":  # a cluster's GPUs are not this machine's
+        check_device(source.device)
+    # This process only checks: a policy and a gold of its own would take the workers' memory on a GPU.
+    reader = replace(source, device="cpu")
     how = how_it_reads(reader)
     if how:
         print(how, file=sys.stderr)

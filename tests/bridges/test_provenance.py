@@ -1,7 +1,8 @@
-"""The commit that results are stored with: changed code is called changed, stored results are not code."""
+"""What results are stored with: changed code is called changed, stored results are not code, GPUs have names."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 
 import pytest
@@ -41,3 +42,55 @@ def test_only_changed_code_is_dirty(tree, changed, dirty):
     assert len(clean) == 40
     (tree / changed).write_text("2\n")
     assert provenance.commit() == (f"{clean}+dirty" if dirty else clean)
+
+
+@pytest.fixture
+def driver(tmp_path, monkeypatch):
+    """Puts an ``nvidia-smi`` of one's own in front of the machine's."""
+    monkeypatch.setattr(provenance, "GPU_SECONDS", 2.0)
+
+    def says(script: str) -> None:
+        command = tmp_path / "bin" / "nvidia-smi"
+        command.parent.mkdir(exist_ok=True)
+        command.write_text(f"#!/bin/sh\n{script}\n")
+        command.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{command.parent}{os.pathsep}/usr/bin{os.pathsep}/bin")
+        provenance.gpus.cache_clear()
+
+    yield says
+    provenance.gpus.cache_clear()
+
+
+TWO = """[ "$*" = "--query-gpu=name,driver_version --format=csv,noheader" ] || exit 9
+echo 'NVIDIA H100 80GB HBM3, 570.86.10'; echo 'NVIDIA H100 80GB HBM3, 570.86.10'; echo 'NVIDIA T4, 570.86.10'"""
+
+
+def test_gpus_are_named_without_torch(driver):
+    driver(TWO)
+    said = provenance.provenance()
+    assert said["gpus"] == "2 x NVIDIA H100 80GB HBM3, NVIDIA T4"
+    assert said["gpu driver"] == "570.86.10"
+
+
+@pytest.mark.parametrize("script", ["echo 'No devices were found'", "exit 6", "exec sleep 60"])
+def test_no_gpu_or_no_answer_is_nothing(script, driver):
+    driver(script)
+    assert not {"gpus", "gpu driver"} & set(provenance.provenance())
+
+
+def test_no_command_is_nothing(driver, monkeypatch, tmp_path):
+    driver(TWO)
+    monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))
+    assert provenance.gpus() == ()
+
+
+def test_what_a_gpu_makes_is_marked_with_its_kind(driver):
+    pytest.importorskip("torch", reason="the lm extra is not installed")
+    from overopt.bridges.lm.world import WorldSource, source_fingerprint
+
+    here = source_fingerprint(WorldSource())
+    driver(TWO)
+    assert source_fingerprint(WorldSource()) == here, "a run on the CPU is what it was"
+    assert source_fingerprint(WorldSource(device="cuda"))["gpu"] == "NVIDIA H100 80GB HBM3, NVIDIA T4"
+    driver("echo 'NVIDIA H200, 570.86.10'")
+    assert source_fingerprint(WorldSource(device="cuda"))["gpu"] == "NVIDIA H200"

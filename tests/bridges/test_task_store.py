@@ -5,6 +5,7 @@ import importlib.util
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -17,7 +18,7 @@ from slow_stages import die, fail, graph, join_parts, write_part
 from overopt.bridges.run_directory import RunDirectory
 from overopt.bridges.task_graph import Failure, Task, _Job, run_graphs, run_tasks
 from overopt.bridges.task_store import TaskStore, code_fingerprint, code_of
-from overopt.bridges.worker_processes import Done, WorkerProcesses
+from overopt.bridges.worker_processes import MAX_RETRIES, Done, Failed, WorkerProcesses
 from overopt.theory.errors import InputError
 
 STAGES = {"part/0", "part/1", "part/2", "last"}
@@ -237,6 +238,55 @@ def test_an_error_that_another_process_could_not_rebuild_travels_as_text():
                 events = engine.events(1.0)
             assert type(events[0].error) is kind
             assert str(events[0].error) == text
+    finally:
+        engine.close()
+
+
+def fail_with_process(advance):
+    raise ValueError(process(advance))
+
+
+def process(advance):
+    return f"{os.getpid()} {os.environ['PLACE']}"
+
+
+def end_once(marker, advance):
+    if not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "done"
+
+
+def next_event(engine):
+    while True:
+        for event in engine.events(1.0):
+            return event
+
+
+def test_a_process_whose_call_failed_is_replaced_in_its_place():
+    """An error on a GPU may leave its process unable to use it; a kept one would fail every later call."""
+    engine, seen = WorkerProcesses(1, None, [{"PLACE": "a"}]), []
+    try:
+        for call in (fail_with_process, fail_with_process, process, process):
+            engine.submit("key", call)
+            event = next_event(engine)
+            seen.append(str(event.error) if isinstance(event, Failed) else event.value)
+    finally:
+        engine.close()
+    assert len(set(seen[:3])) == 3
+    assert {place.split()[1] for place in seen} == {"a"}
+    assert seen[3] == seen[2], "one whose call was done is kept"
+
+
+def test_a_failed_call_is_no_death_of_its_process(tmp_path):
+    """Else the death that follows would be one too many."""
+    engine = WorkerProcesses(1, None, [{"PLACE": "a"}])
+    try:
+        for _ in range(MAX_RETRIES):
+            engine.submit("key", fail_with_process)
+            assert isinstance(next_event(engine), Failed)
+        engine.submit("key", partial(end_once, tmp_path / "marker"))
+        assert next_event(engine) == Done("key", "done")
     finally:
         engine.close()
 

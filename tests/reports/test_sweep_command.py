@@ -25,6 +25,24 @@ def test_wrong_options_are_one_line(capsys, tmp_path):
     assert not (tmp_path / "sweep").exists()
 
 
+@pytest.mark.parametrize("share", ["0", "1.5", "2", "nan"])
+def test_a_task_on_a_gpu_has_a_share_of_one(share, capsys, tmp_path):
+    said = refused(
+        capsys,
+        "smoke",
+        "--out",
+        str(tmp_path / "sweep"),
+        "--engine",
+        "ray",
+        "--device",
+        "cuda",
+        "--gpus-per-task",
+        share,
+    )
+    assert f"`--gpus-per-task` must be in (0, 1] with `--device cuda`, got {share}." in said
+    assert not (tmp_path / "sweep").exists()
+
+
 @pytest.mark.lm
 def test_wrong_grids_are_one_line(capsys, tmp_path):
     pytest.importorskip("torch", reason="the lm extra is not installed")

@@ -32,6 +32,7 @@ def test_the_world_is_made_in_miniature(tmp_path):
     report = json.loads((tmp_path / "world" / "metrics.json").read_text())
     assert -1 <= report["gold"]["pearson_interval"][0] <= report["gold"]["pearson"] <= 1
     assert report["policy_nll_per_token"] > 0
+    assert (report["device"], report["precision"]) == ("cpu", "float32")
     world = str(tmp_path / "world")
     source = WorldSource(policy=f"{world}/policy", gold=f"{world}/gold", chat="off", dtype="bfloat16")
     recipe, source = with_own_models(GPU_10MIN.smoke(), source, ())

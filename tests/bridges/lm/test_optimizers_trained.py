@@ -135,7 +135,7 @@ def test_cross_entropy_gradient_is_that_of_the_sum_over_rows():
     prompts, rows = [[PROMPT], [3, 1, PROMPT], [PROMPT]], [[1, 2, 3], [0], [2, 0]]
     nll = -sum(sequence_logprob(policy, p, row) for p, row in zip(prompts, rows, strict=True)) / 6
     (exact,) = torch.autograd.grad(nll, policy.table)
-    value = add_cross_entropy_gradient(policy, prompts, rows, pad=TABULAR_PAD, temperature=1.0)
+    value = add_cross_entropy_gradient(policy, prompts, rows, pad=TABULAR_PAD, temperature=1.0, part=2)
     assert value == pytest.approx(float(nll.detach()), abs=1e-5)
     torch.testing.assert_close(policy.table.grad, exact)
 

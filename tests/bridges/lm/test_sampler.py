@@ -9,7 +9,8 @@ import torch
 from tabular_policy import EOS, LONGEST, PAD, PROMPT, TabularPolicy, all_completions, sequence_logprob
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from overopt.bridges.lm.sampler import DROP_SHARE, sample_completions
+from overopt.bridges.lm import key_value_cache, sampler
+from overopt.bridges.lm.sampler import DROP_SHARE, _invert_cumulative, sample_completions
 from overopt.theory.errors import InputError
 
 pytestmark = pytest.mark.lm
@@ -70,6 +71,18 @@ def test_batching_padding_and_dropping_ended_rows_change_nothing():
     assert (length[-early:] > 6).any(), "no row had to move into the place of one that ended"
 
 
+def test_rows_that_move_are_found_once_for_all_layers(monkeypatch):
+    """On a GPU finding them waits for everything before it."""
+    found, dropped = [], []
+    moves, kept = key_value_cache._moves, sampler._kept
+    monkeypatch.setattr(key_value_cache, "_moves", lambda indices: (found.append(1), moves(indices))[1])
+    monkeypatch.setattr(sampler, "_kept", lambda ended: (dropped.append(1), kept(ended))[1])
+    model = small_llama(vocabulary=11)
+    sample_completions(np.random.default_rng(0), model, [[1, 5, 9]] * 64, max_new_tokens=12, eos=2, pad=0)
+    assert model.config.num_hidden_layers > 1
+    assert len(found) == len(dropped) > 1
+
+
 def test_cached_logprob_equals_one_full_pass():
     model = small_llama()
     prompt = [1, 5, 9]
@@ -88,6 +101,34 @@ def test_tokens_after_the_end_are_padding():
     assert (drawn.tokens[~drawn.mask] == PAD).all()
     for row in drawn.rows():
         assert EOS not in row[:-1]
+
+
+@pytest.mark.parametrize("vocabulary", [64, 130, 4000])
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_give_no_token_outside_the_vocabulary(vocabulary, broken):
+    """On a GPU such an id would make the next look-up of an embedding fail for the rest of the process."""
+    weight = torch.ones(3, vocabulary)
+    weight[1], weight[2, -1] = broken, broken
+    token, probability = _invert_cumulative(weight, torch.tensor([[0.5], [0.5], [1.0]]))
+    assert ((token >= 0) & (token < vocabulary)).all()
+    assert probability[0, 0] == pytest.approx(1 / vocabulary)
+    assert probability[1:].isnan().all()
+
+
+def test_a_draw_that_rounds_up_to_one_takes_a_token_that_has_weight():
+    """A uniform number above 1 - 2^-25 is 1 in float32; the last blocks of a vocabulary may have no weight at all."""
+    weight = torch.zeros(1, 300)
+    weight[0, :70] = 1.0
+    token, probability = _invert_cumulative(weight, torch.ones(1, 1))
+    assert token.tolist() == [[69]]
+    assert probability.tolist() == [[pytest.approx(1 / 70)]]
+
+
+def test_logits_that_are_not_finite_are_one_line():
+    model = small_llama()
+    model.lm_head.weight.data[7, 3] = float("nan")
+    with pytest.raises(InputError, match="the policy's logits are not finite"):
+        sample_completions(np.random.default_rng(0), model, [[1, 5, 9]] * 4, max_new_tokens=4, eos=2, pad=0)
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Hashable
 from functools import partial
 
 import pytest
 
-from overopt.bridges.lm import workers
+from overopt.bridges.lm import gpu_world, workers
+from overopt.bridges.lm.stages import prepare_process
 from overopt.bridges.lm.workers import check_device, visible_gpus, worker_processes
 from overopt.bridges.worker_processes import Advance, Done, WorkerProcesses
 from overopt.theory.errors import InputError
@@ -71,6 +74,56 @@ def test_the_process_that_replaces_a_killed_one_sees_the_same_gpu(tmp_path):
     environments = [{workers.VISIBLE: name} for name in ("a", "b")]
     calls = {0: partial(seen_after_a_death, str(tmp_path / "0")), 1: partial(seen_after_a_death, str(tmp_path / "1"))}
     assert sorted(results(WorkerProcesses(2, None, environments), calls).values()) == ["a", "b"]
+
+
+@pytest.fixture
+def cudnn_attention():
+    """Switched on, as torch has it, and afterwards what it was."""
+    before, threads = workers.torch.backends.cuda.cudnn_sdp_enabled(), workers.torch.get_num_threads()
+    workers.torch.backends.cuda.enable_cudnn_sdp(True)
+    yield workers.torch.backends.cuda.cudnn_sdp_enabled
+    workers.torch.backends.cuda.enable_cudnn_sdp(before)
+    workers.torch.set_num_threads(threads)
+
+
+def test_attention_of_a_worker_is_not_cudnns(cudnn_attention):
+    assert cudnn_attention()
+    prepare_process()
+    assert not cudnn_attention()
+
+
+def test_attention_of_the_gpu_worlds_command_is_not_cudnns(cudnn_attention, monkeypatch, tmp_path):
+    seen = []
+
+    def build(folder, *_, **__):
+        seen.append(cudnn_attention())
+        (folder / "metrics.json").write_text("{}")
+
+    monkeypatch.setattr(gpu_world, "build_gpu_world", build)
+    monkeypatch.setattr(sys, "argv", ["gpu_world", str(tmp_path)])
+    assert gpu_world.main() == 0
+    assert seen == [False]
+
+
+def test_imports_and_preparation_leave_cuda_alone():
+    """Its first use fixes which GPUs a process sees, and a worker is told its own after its imports."""
+    code = """
+import torch
+asked = []
+for name in ("is_available", "device_count", "_lazy_init", "init", "current_device", "get_device_properties",
+             "get_device_capability", "is_bf16_supported"):
+    def noted(*arguments, ask=getattr(torch.cuda, name), name=name, **options):
+        asked.append(name)
+        return ask(*arguments, **options)
+    setattr(torch.cuda, name, noted)
+from overopt.bridges.lm.stages import prepare_process
+prepare_process()
+assert not asked, asked
+torch.cuda.device_count()
+assert asked[0] == "device_count", "the control: a use is noted"
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_device_that_is_not_there_is_refused():

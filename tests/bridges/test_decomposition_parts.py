@@ -11,7 +11,6 @@ from scipy import stats
 from overopt.bridges.best_of_n_weights import best_of_n_weights
 from overopt.bridges.decomposition import independence_test
 from overopt.bridges.decomposition.blocks import centred_blocks
-from overopt.bridges.decomposition.independence import independence_test
 from overopt.bridges.decomposition.kl_budget import tilt_kl
 from overopt.bridges.decomposition.local_linear import LocalLinear, Support
 from overopt.bridges.decomposition.residual_permutation import null_gold, observed_gold

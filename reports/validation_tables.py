@@ -15,6 +15,8 @@ __all__ = ["read_tallies", "update_page", "validation_tables"]
 
 BEGIN, END = "<!-- tallies: begin -->", "<!-- tallies: end -->"
 NOMINAL = (0.925, 0.975)
+RARE = 0.05
+"""A share of fewer banks than this (those of a term that hardly ever has an interval) is not shown."""
 COLUMNS = {
     "coverage": ("promise", "regressional", "extremal", "delivered", "extremal band", "alpha", "beta"),
     "controls": ("promise", "regressional", "extremal", "delivered", "extremal band", "alpha", "beta"),
@@ -84,7 +86,10 @@ def update_page(page: Path, tallies: dict[str, dict[str, Tally]]) -> None:
 
 
 def _shares(tally: Tally, quantity: str) -> list[float]:
-    return [rate.share for name, rate in tally.rates.items() if name.partition(", ")[0] == quantity]
+    enough = RARE * tally.banks
+    return [
+        rate.share for name, rate in tally.rates.items() if name.partition(", ")[0] == quantity and rate.of >= enough
+    ]
 
 
 def _range(shares: list[float], *, mark: bool) -> str:

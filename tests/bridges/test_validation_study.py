@@ -41,9 +41,10 @@ def test_intervals_cover_in_at_least_nine_of_ten_banks(world: str) -> None:
     assert not low
     rejected, claimed = tally.rates["independence rejected"].share, tally.rates["dependent error claimed"].share
     if world == "kink":
-        # 60 banks showed a power of .73 with these 768 records; .60 is 4 standard errors of 200 banks below.
-        assert rejected > 0.60
-        assert claimed > 0.60
+        # 400 other banks: independence rejected in .55 with these 768 records, a dependent error claimed in .72; each
+        # bar is 5 standard errors of 200 banks below.
+        assert rejected > 0.37
+        assert claimed > 0.56
     else:
         assert rejected < 0.12
         assert claimed < 0.05

@@ -34,6 +34,14 @@ def test_tables_hold_ranges_and_mark_what_is_off_nominal(tmp_path: Path) -> None
     assert row.split("|")[2:6] == [" 100 ", " .950-.960 ", " **.900** ", " .010 "]
 
 
+def test_a_share_of_hardly_any_bank_is_not_shown(tmp_path: Path) -> None:
+    cell = STUDIES["coverage"][0]
+    path = tally_path(tmp_path, "coverage", cell, seed=0)
+    path.parent.mkdir(parents=True)
+    Tally("0" * 40, 100, {"promise, n = 2": Rate(94, 100), "promise, n = 4": Rate(0, 4)}).write(path)
+    assert "| 100 | .940 |" in validation_tables(read_tallies(tmp_path))
+
+
 def test_document_rewrites_only_what_stands_between_the_markers(tmp_path: Path) -> None:
     stored(tmp_path / "tallies")
     page = tmp_path / "page.md"

@@ -224,7 +224,7 @@ def test_the_error_of_the_pooled_slope_reaches_the_null() -> None:
 
 
 def test_the_p_value_of_independence_is_uniform_with_few_permutations() -> None:
-    """Scaled by the permutations' own mean and SD, the observed statistic is too large: 9 of them rejected .27 at .1."""
+    """Scaled by the permutations' own mean and SD, the observed statistic is too large: .27 were rejected at .1."""
     rng = np.random.default_rng(20)
     banks, permutations = 1200, 9
     p_values = []

@@ -44,10 +44,8 @@ def _joined(bank: ScoreBank | StoredBank, parts: list[ScoreBank]) -> ScoreBank:
     if isinstance(bank, ScoreBank):
         return joined
     order = np.argsort(np.array(joined.prompts, dtype=np.object_))
-    rank = np.empty(order.size, dtype=np.intp)
-    rank[order] = np.arange(order.size)
     return ScoreBank.from_codes(
-        codes=rank[joined.prompt],
+        codes=np.argsort(order)[joined.prompt],
         prompts=tuple(joined.prompts[place] for place in order),
         gold=joined.gold,
         proxies=joined.proxies,

@@ -319,11 +319,10 @@ def _stored(tables: Sequence[TableFile], wanted: TableColumns, proxies: tuple[st
 
 
 def _whole_numbers(table: TableFile, column: str | None) -> str | None:
-    """The column if it holds numbers; samples with other labels are numbered as they come."""
+    """The column if it holds integers; samples with other labels are numbered as they come."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     if column is None:
         return None
-    kind = pq.read_schema(table.path).field(column).type
-    return column if pa.types.is_integer(kind) or pa.types.is_floating(kind) else None
+    return column if pa.types.is_integer(pq.read_schema(table.path).field(column).type) else None

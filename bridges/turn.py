@@ -19,11 +19,11 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True)
 class Lift:
-    """Gold's gain over the base policy at one pressure, and an interval that holds at all of them together."""
+    """Gold's gain over the base policy at one pressure (None: the base policy itself) with its 95% interval."""
 
-    pressure: float
+    pressure: float | None
     gain: float
-    interval: Interval
+    interval: Interval | None
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,14 @@ class Turn:
     fall_interval: Interval | None
     net_interval: Interval | None
     lift: Lift | None = None
+
+    @property
+    def shown_rise(self) -> Lift:
+        """The rise to the peak, or where its own interval includes 0 the point that shows one, if any does."""
+        shown = self.rise_interval is not None and self.rise_interval[0] > 0
+        if self.lift is not None and not shown:
+            return self.lift
+        return Lift(self.peak, self.rise, self.rise_interval)
 
     @property
     def shape(self) -> Literal["rises", "turns", "falls", "falls back", "flat", "cannot tell"]:

@@ -74,6 +74,10 @@ def _signal(scale: MeasurementScale) -> str:
     )
 
 
+def _loss(value: float) -> str:
+    return _number(value).lstrip("+")
+
+
 def _number(value: float, interval: Sequence[float] | None = None) -> str:
     text = f"{value:+.3g}" if abs(value) > 1e-12 else "0"
     return text if interval is None else f"{text} [{interval[0]:.3g}, {interval[1]:.3g}]"
@@ -115,12 +119,11 @@ def _turn(turn: Turn | None, curve: Curve) -> str:
 
 
 def _rise(turn: Turn, axis: str) -> str:
-    """The rise to the peak, or where its own interval includes 0 the point that shows a rise."""
-    shown = turn.rise_interval is not None and turn.rise_interval[0] > 0
-    if turn.lift is None or shown:
-        top = f", highest at {axis} = {turn.peak:g}" if turn.peak is not None else ""
-        return f"lifts it by {_number(turn.rise, turn.rise_interval)}{top}"
-    return f"lifts it by {_number(turn.lift.gain, turn.lift.interval)} at {axis} = {turn.lift.pressure:g}"
+    rise = turn.shown_rise
+    text = f"lifts it by {_number(rise.gain, rise.interval)}"
+    if rise.pressure is None:
+        return text
+    return f"{text}{', highest' if rise.pressure == turn.peak else ''} at {axis} = {rise.pressure:g}"
 
 
 def _last_is_open(turn: Turn, net: str, at_last: str) -> str:
@@ -178,14 +181,14 @@ def _stop(stopping: Stopping | None, curve: Curve) -> str:
     if last.regret <= sighted.regret:
         return (
             f"Where to stop: no reason to stop before the last point ({axis} = {last.choice:g}) is shown; it gives up "
-            f"{last.regret:.3g} of gold against the best point of held-out prompts."
+            f"{_loss(last.regret)} of gold against the best point of held-out prompts."
         )
     blind = [rule for rule in stopping.rules if not rule.sees_gold and rule.name not in _NULLS]
     unseen = ""
     if blind:
         best = blind[0]
         where = "the base policy" if best.choice is None else f"{axis} = {best.choice:g}"
-        unseen = f", the best rule that sees no gold ({best.name}: {where}) {best.regret:.3g}"
+        unseen = f", the best rule that sees no gold ({best.name}: {where}) {_loss(best.regret)}"
     if stopping.recommended is None:
         highest = "the base policy itself has the highest measured gold"
     else:
@@ -193,5 +196,5 @@ def _stop(stopping: Stopping | None, curve: Curve) -> str:
         highest = f"{axis} = {stopping.recommended:g} has the highest measured gold ({over} over base)"
     return (
         f"Where to stop: {highest}. Chosen on half of the prompts and judged on the others that rule gives up "
-        f"{sighted.regret:.3g} of gold, going to the end {last.regret:.3g}{unseen}."
+        f"{_loss(sighted.regret)} of gold, going to the end {_loss(last.regret)}{unseen}."
     )

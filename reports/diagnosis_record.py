@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from overopt.bridges.decomposition import BestOfNDecomposition, BestOfNPoint, CheckpointPoint, Term
 from overopt.bridges.diagnosis import Diagnosis, OptimizerDiagnosis, ProxyDiagnosis
+from overopt.bridges.turn import Turn
 from overopt.reports.fit_record import curve_rows, fit_record
 
 __all__ = ["TERMS", "diagnosis_record"]
@@ -34,7 +36,7 @@ def _proxy(proxy: ProxyDiagnosis) -> dict[str, Any]:
         "proxy_fits": {part.curve.method: fit_record(part.proxy_fit, law) for part in parts},
         "decomposition": [row for part in parts for row in _decomposition(part)],
         "independence_p": proxy.independence_p,
-        "turn": {part.curve.method: part.turn for part in parts},
+        "turn": {part.curve.method: _turn(part.turn) for part in parts},
         "stopping": {part.curve.method: part.stopping for part in parts},
         "scale": {
             part.curve.method: {
@@ -50,6 +52,10 @@ def _proxy(proxy: ProxyDiagnosis) -> dict[str, Any]:
         },
         "verdicts": list(proxy.verdicts),
     }
+
+
+def _turn(turn: Turn | None) -> dict[str, Any] | None:
+    return None if turn is None else {**asdict(turn), "shape": turn.shape, "shown_rise": asdict(turn.shown_rise)}
 
 
 def _decomposition(part: OptimizerDiagnosis) -> list[dict[str, Any]]:

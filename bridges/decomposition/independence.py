@@ -186,8 +186,10 @@ def _standardised_by_the_others(rows: NDArray[np.float64]) -> NDArray[np.float64
     count = rows.shape[0] - 1
     centred = rows - rows.mean(axis=0)
     mean = -centred / count
-    variance = ((centred**2).sum(axis=0) - centred**2 - count * mean**2) / (count - 1)
-    return np.asarray((centred - mean) / np.sqrt(variance))
+    squares = (centred**2).sum(axis=0)
+    variance = (squares - centred**2 - count * mean**2) / (count - 1)
+    # Where all others agree their SD is rounding of either sign.
+    return np.asarray((centred - mean) / np.sqrt(np.maximum(variance, 1e-12 * squares / count)))
 
 
 def _unit_variance(rows: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -155,9 +155,11 @@ def _headline(found: Mapping[str, Sequence[_Optimizer]]) -> str:
     turned = [optimizer for optimizer in optimizers if optimizer.turn and _turns(optimizer.turn)]
     if len(found) == 1 and turned:
         turn = turned[-1].turn or {}
-        rise, fall = (with_interval(turn[name], turn[f"{name}_interval"]) for name in ("rise", "fall"))
-        highest = _at(turned[-1].method, turn["peak"])
-        return f"Gold rose by {rise}, then fell by {fall}: it was highest at {highest}".replace("+", "")
+        rise, fall = turn["shown_rise"], with_interval(turn["fall"], turn["fall_interval"])
+        risen = with_interval(rise["gain"], rise["interval"])
+        if rise["pressure"] == turn["peak"] is not None:
+            fall += f": it was highest at {_at(turned[-1].method, turn['peak'])}"
+        return f"Gold rose by {risen}, then fell by {fall}".replace("+", "")
     if len(found) > 1:
         return _verdict_on_several(found, {optimizer.proxy for optimizer in turned})
     last = optimizers[-1].splits[-1]
@@ -179,7 +181,7 @@ def _verdict_on_several(found: Mapping[str, Sequence[_Optimizer]], turned: set[s
 
 
 def _turns(turn: Json) -> bool:
-    return all(bounds and bounds[0] > 0 for bounds in (turn["rise_interval"], turn["fall_interval"]))
+    return bool(turn["shape"] == "turns")
 
 
 def _overview(found: Mapping[str, Sequence[_Optimizer]]) -> tuple[Block, ...]:

@@ -130,3 +130,14 @@ def test_a_run_is_compared_with_samples_of_every_prompt(monkeypatch, tmp_path, b
     assert any("stopping rules 3 of 6 prompts, drawn at random" in text for text in result.warnings)
     assert any("base samples of every prompt, at most 21 samples of a prompt" in text for text in result.warnings)
     assert result.proxies["proxy"].checkpoints.curve.clusters.gold.shape[0] == 6
+
+
+def test_thinned_prompts_beside_a_run_are_said(monkeypatch, tmp_path, bank) -> None:
+    """All prompts are kept with some of their samples: the run is compared with these, and the reader is told."""
+    monkeypatch.setattr(diagnosis_module, "DECOMPOSED_ROWS", 130)
+    bank.write(tmp_path / "bank.parquet")
+    (tmp_path / "run.csv").write_text(run_csv(NAMES))
+    tables = read_tables([str(tmp_path / "run.csv"), str(tmp_path / "bank.parquet")])
+    result = diagnose(tables.bank, tables.checkpoints, rng=np.random.default_rng(0))
+    assert sum("at most 21 samples of a prompt" in text for text in result.warnings) == 2
+    assert any(text.startswith("the checkpoints are compared with base samples") for text in result.warnings)

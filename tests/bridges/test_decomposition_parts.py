@@ -11,6 +11,7 @@ from scipy import stats
 from overopt.bridges.best_of_n_weights import best_of_n_weights
 from overopt.bridges.decomposition import independence_test
 from overopt.bridges.decomposition.blocks import centred_blocks
+from overopt.bridges.decomposition.independence import _standardised_by_the_others
 from overopt.bridges.decomposition.kl_budget import tilt_kl
 from overopt.bridges.decomposition.local_linear import LocalLinear, Support
 from overopt.bridges.decomposition.residual_permutation import null_gold, observed_gold
@@ -237,3 +238,18 @@ def test_the_p_value_of_independence_is_uniform_with_few_permutations() -> None:
     for level in (0.1, 0.2, 0.5):
         share = float((p <= level + 1e-9).mean())
         assert abs(share - level) < 5 * np.sqrt(level * (1 - level) / banks), (level, share)
+
+
+def test_every_draw_is_standardised_by_all_others() -> None:
+    """Against leaving each row out in turn; where the others agree it is far out and finite."""
+    rows = np.random.default_rng(21).normal(2.0, 3.0, size=(12, 3))
+    expected = [
+        (row - others.mean(axis=0)) / others.std(axis=0, ddof=1)
+        for row, others in ((rows[i], np.delete(rows, i, axis=0)) for i in range(12))
+    ]
+    np.testing.assert_allclose(_standardised_by_the_others(rows), expected, rtol=1e-10)
+    alone = np.zeros((12, 1))
+    alone[3] = 1.0
+    found = _standardised_by_the_others(alone)
+    assert np.isfinite(found).all()
+    assert np.argmax(np.abs(found)) == 3

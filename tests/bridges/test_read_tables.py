@@ -430,6 +430,7 @@ def test_two_coefficients_0_and_1_are_no_steps(at) -> None:
         ({"proxy": [1.0, 2, 1e60, 3]}, "row 3, column 'proxy': must lie within"),
         ({"gold": [1.0, 2, float("nan"), 3]}, "row 3, column 'gold': must be finite"),
         ({"sample": ["w", "x", "y", "z"]}, ""),
+        ({"sample": [0.1, 0.2, 0.3, 0.4]}, ""),
         ({"gold": pa.array([1, 2, 3, 5]).cast(pa.decimal128(24, 2))}, ""),
     ],
 )

@@ -15,7 +15,7 @@ from overopt.bridges.decomposition.independence import independence_test
 from overopt.bridges.diagnosis import diagnose
 from overopt.bridges.kl import KL
 from overopt.bridges.score_bank import ScoreBank
-from overopt.bridges.turn import measure_turn
+from overopt.bridges.turn import Lift, Turn, measure_turn
 
 
 def drawn(rng, noise, prompts=60, samples=128, sign=1.0):
@@ -251,3 +251,29 @@ def test_a_lift_is_quoted_where_it_is_shown():
             assert turn.lift.interval[0] > 0
             assert turn.lift.gain == pytest.approx(curve.gold_gain[int(turn.lift.pressure) - 1])
     assert quoted > 5
+
+
+@pytest.mark.parametrize(
+    ("rise", "lift", "net", "shape", "gain"),
+    [
+        ((0.1, 0.5), None, (-0.5, -0.1), "turns", 0.3),
+        ((-0.1, 0.5), Lift(2.0, 0.4, (0.2, 0.6)), (-0.5, -0.1), "turns", 0.4),
+        ((-0.1, 0.5), None, (-0.5, -0.1), "falls", 0.3),
+        ((-0.1, 0.5), None, (-0.1, 0.5), "falls back", 0.3),
+        ((-0.1, 0.5), None, (0.1, 0.5), "turns", 0.3),
+    ],
+)
+def test_the_shape_of_a_surely_falling_curve(rise, lift, net, shape, gain):
+    turn = Turn(1.0, 3.0, 0.3, 0.5, float(np.mean(net)), rise, (0.3, 0.7), net, lift)
+    assert turn.shape == shape
+    assert turn.shown_rise.gain == gain
+
+
+def test_adding_nothing_but_rounding_is_not_mentioned():
+    """A pass/fail proxy is exhausted early: the last doublings of n add 1e-13."""
+    rng = np.random.default_rng(22)
+    gold = rng.standard_normal((100, 64))
+    bank = ScoreBank.from_rectangle(gold, {"p": (gold > 0).astype(float)})
+    said = " ".join(diagnose(bank, rng=np.random.default_rng(0)).proxies["p"].verdicts)
+    assert "raises gold" in said
+    assert "e-1" not in said

@@ -105,6 +105,15 @@ def test_text_page_and_file(tables, capsys) -> None:
     assert json.loads((tables / "d.json").read_text())["n_prompts"] == 24
 
 
+def test_a_run_that_only_loses_gold_is_sent_back_to_the_base_policy(tables, capsys) -> None:
+    found = result(capsys, "bank.csv", "run.csv", "--proxy", "proxy_a")["proxies"]["proxy_a"]
+    assert found["stopping"]["checkpoints"]["recommended"] is None
+    assert found["turn"]["checkpoints"]["shape"] == "falls"
+    assert main(["diagnose", "bank.csv", "run.csv", "--proxy", "proxy_a", "--report", "page.html"]) == 0
+    assert "base" in next(line for line in reversed(capsys.readouterr().out.splitlines()) if "gold on other" in line)
+    assert "stop at the base policy" in (tables / "page.html").read_text()
+
+
 def test_a_constant_proxy_is_told_and_not_refused(tables, capsys) -> None:
     rows = (tables / "bank.csv").read_text().splitlines()
     flat = [rows[0], *(",".join([*row.split(",")[:3], "7", *row.split(",")[4:]]) for row in rows[1:])]

@@ -99,7 +99,7 @@ def training(updates: int) -> dict[str, Any]:
             0, ours.model, base.model, prompts, length, config, eos=base.eos, pad=base.pad, on_step=on_step
         )
     )
-    trl = speed(lambda on_step: train_with_rloo(0, theirs, prompts, length, config, on_step))
+    trl = speed(lambda on_step: train_with_rloo(0, theirs, base, prompts, length, config, on_step))
     batch = config.prompts_per_step * config.samples_per_prompt
     return _compared(f"one update of {batch} completions, PPO | RLOO", "tokens/s", mine, trl)
 

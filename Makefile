@@ -19,6 +19,7 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	cd $(VENV) && bin/mypy --config-file ../pyproject.toml -p overopt.theory -p overopt.toys -p overopt.bridges -p overopt.reports
+	$(BIN)/mypy tests/benchmarks  # no test runs them: a changed signature shows here
 	$(BIN)/lint-imports
 	$(BIN)/deptry theory toys bridges reports
 

@@ -36,9 +36,9 @@ class PreallocatedLayer(DynamicLayer):  # type: ignore[misc]
         self.keys[:, :, read:], self.values[:, :, read:] = key_states, value_states
         return self.keys, self.values
 
-    def batch_select_indices(self, indices: torch.Tensor) -> None:
-        """Row r becomes row ``indices[r]``; where both are the same nothing is copied."""
-        self.move(len(indices), *_moves(indices))
+    def reorder_cache(self, beam_idx: torch.Tensor) -> None:
+        """Row r becomes row ``beam_idx[r]``; where both are the same nothing is copied."""
+        self.move(len(beam_idx), *_moves(beam_idx))
 
     def move(self, rows: int, source: torch.Tensor, target: torch.Tensor) -> None:
         """Keep the first ``rows`` rows, after those of ``source`` were copied to the places ``target``."""
@@ -66,7 +66,7 @@ def preallocated(cache: Any, rows: torch.Tensor, length: int, dtype: torch.dtype
         if type(layer) is DynamicLayer:
             cache.layers[i] = PreallocatedLayer(layer, rows, length, dtype)
         else:
-            layer.batch_select_indices(rows)
+            layer.reorder_cache(rows)
 
 
 def select_rows(cache: Any, indices: torch.Tensor) -> None:
@@ -76,4 +76,4 @@ def select_rows(cache: Any, indices: torch.Tensor) -> None:
         if isinstance(layer, PreallocatedLayer):
             layer.move(len(indices), source, target)
         else:
-            layer.batch_select_indices(indices)
+            layer.reorder_cache(indices)

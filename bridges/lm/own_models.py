@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from overopt.bridges.lm.ppo import PPOConfig
-from overopt.bridges.lm.pretrained import read_config
+from overopt.bridges.lm.pretrained import text_shape
 from overopt.bridges.lm.recipe import AnyProxy, EnsembleProxy, Optimizer, Proxy, ProxySize, Recipe
 from overopt.bridges.lm.recipes import recipe_named
 from overopt.bridges.lm.reward_model import RewardTraining
@@ -81,16 +81,16 @@ def with_own_models(recipe: Recipe, source: WorldSource, bases: Sequence[str]) -
     given, names, shares = [], {}, {}
     for i, size in enumerate(used):
         place = places[i] if len(places) > 1 else places[0]
-        config = read_config("proxy base" if bases else "policy", place)
-        depth = config.num_hidden_layers
+        depth, width = text_shape("proxy base" if bases else "policy", place)
         layers = depth if len(places) > 1 else round(depth ** ((i + 1) / len(used)))
         names[size.name] = f"{_slug(place)}-{layers}l"
-        shares[size.name] = share(size.width, config.hidden_size)
+        shares[size.name] = share(size.width, width)
         training = _slower_training(size.training, shares[size.name])
         given.append(replace(size, name=names[size.name], width=None, layers=layers, training=training))
     if len(set(names.values())) < len(used):
-        raise InputError(f"`--proxy-base` '{places[0]}' has too few layers to be cut to {len(used)} sizes.")
-    of_policy = share(None, read_config("policy", source.policy).hidden_size if source.policy else WIDTH)
+        option = "`--proxy-base`" if bases else "`--policy`, where proxies start without `--proxy-base`,"
+        raise InputError(f"{option} '{places[0]}' has too few layers to be cut to {len(used)} sizes, got {depth}.")
+    of_policy = share(None, text_shape("policy", source.policy)[1] if source.policy else WIDTH)
 
     def all_changed(proxies: Sequence[AnyProxy]) -> tuple[Any, ...]:
         return tuple(_changed(proxy, names, shares) for proxy in proxies)

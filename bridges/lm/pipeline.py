@@ -11,6 +11,7 @@ from typing import Any
 
 from overopt.bridges.lm import stages
 from overopt.bridges.lm.proxies import needed_proxies
+from overopt.bridges.lm.proxy_base import check_proxy_base
 from overopt.bridges.lm.recipe import AnyProxy, EnsembleProxy, Proxy, Recipe
 from overopt.bridges.lm.workers import worker_processes
 from overopt.bridges.lm.world import (
@@ -54,10 +55,14 @@ class Pipeline:
         Raises
         ------
         InputError
-            If a model or the prompts cannot be read, or a prompt and its completion do not fit the model's context.
+            If a model or the prompts cannot be read, proxies cannot start from a given model, or a prompt and its
+            completion do not fit the model's context.
         """
         policy = load_base(self.source)
         load_gold(self.source)
+        if self.source.policy or self.source.proxy_bases:
+            for size in self.recipe.sizes:
+                check_proxy_base(self.source, size)
         prompt_rows(self.source, policy.tokenizer, self.recipe.prompts)
         check_prompt_lengths(self.source, self.recipe.prompts, self.recipe.ppo.max_new_tokens)
 

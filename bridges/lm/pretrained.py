@@ -24,16 +24,22 @@ import torch
 from overopt.theory.errors import InputError
 
 __all__ = [
+    "check_reward_body",
     "contents",
+    "first_layers",
     "read_causal_model",
     "read_classifier",
     "read_config",
     "read_tokenizer",
     "reading",
+    "text_shape",
     "write_folder",
 ]
 
 Read = TypeVar("Read")
+
+MAX_ORDER_ERROR = 0.01
+"""Nats by which a log probability may change with what must not matter: rounding stays far below it."""
 
 
 def reading(kind: str, where: str, load: Callable[[], Read]) -> Read:
@@ -63,12 +69,54 @@ def read_tokenizer(kind: str, where: str) -> Any:
     return tokenizer
 
 
-def read_config(kind: str, where: str) -> Any:
-    """The model's configuration, without its weights."""
+def read_config(kind: str, where: str, **settings: Any) -> Any:
+    """The model's configuration, without its weights; ``settings`` are fields of it to change."""
     from transformers import AutoConfig
 
     place, options = _place(kind, where)
-    return reading(kind, where, lambda: AutoConfig.from_pretrained(place, **options))
+    return reading(kind, where, lambda: AutoConfig.from_pretrained(place, **options, **settings))
+
+
+def text_shape(kind: str, where: str) -> tuple[int, int]:
+    """Layers and width of the model that reads text, which may be a part of one that also reads pictures.
+
+    Raises
+    ------
+    InputError
+        If the configuration cannot be read or does not state them.
+    """
+    config = read_config(kind, where).get_text_config()
+    layers, width = (getattr(config, name, None) for name in ("num_hidden_layers", "hidden_size"))
+    if not isinstance(layers, int) or not isinstance(width, int):
+        raise InputError(f"the {kind} '{where}' ({config.model_type}) does not state its layers and width.")
+    return layers, width
+
+
+def first_layers(kind: str, where: str, layers: int) -> dict[str, Any]:
+    """Fields of the configuration which say that the model has its first ``layers`` layers alone.
+
+    Raises
+    ------
+    InputError
+        If it has fewer, or its layers belong to a part of it.
+    """
+    config, (depth, _) = read_config(kind, where), text_shape(kind, where)
+    if layers > depth:
+        raise InputError(f"the {kind} '{where}' must have >= {layers} layers, got {depth}.")
+    if layers == depth:
+        return {}
+    if config.get_text_config() is not config:
+        raise InputError(
+            f"the {kind} '{where}' ({config.model_type}) reads more than text and cannot be cut to {layers} of its "
+            f"{depth} layers; name a model per proxy size with `--proxy-base`."
+        )
+    # Many models also list what each layer is.
+    per_layer = {
+        name: value[:layers]
+        for name, value in config.to_dict().items()
+        if "layer" in name and isinstance(value, list) and len(value) == depth
+    }
+    return {"num_hidden_layers": layers, **per_layer}
 
 
 def read_causal_model(kind: str, where: str, tokenizer: Any) -> Any:
@@ -77,11 +125,14 @@ def read_causal_model(kind: str, where: str, tokenizer: Any) -> Any:
     Raises
     ------
     InputError
-        If it cannot be read or embeds fewer tokens than ``tokenizer`` has.
+        If it cannot be read, embeds fewer tokens than ``tokenizer`` has, gives a token another probability when the
+        tokens behind it change, or when its prompt is padded.
     """
     from transformers import AutoModelForCausalLM
 
-    return _read_model(AutoModelForCausalLM, kind, where, tokenizer)[0]
+    model = _read_model(AutoModelForCausalLM, kind, where, tokenizer)[0]
+    _check_reading_order(model, f"the {kind} '{where}' ({model.config.model_type})", tokenizer.pad_token_id)
+    return model
 
 
 def read_classifier(kind: str, where: str, tokenizer: Any, *, new_head: bool = False, **settings: Any) -> Any:
@@ -114,6 +165,33 @@ def read_classifier(kind: str, where: str, tokenizer: Any, *, new_head: bool = F
     return model
 
 
+def check_reward_body(kind: str, where: str, tokenizer: Any, **settings: Any) -> None:
+    """Build the reward model that would start from ``where``, without its weights: at once, whatever its size.
+
+    Parameters
+    ----------
+    settings
+        Fields of the model's configuration to change.
+
+    Raises
+    ------
+    InputError
+        If its kind has no sequence classifier, ``settings`` do not fit it, or it belongs to another tokenizer.
+    """
+    from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, AutoModelForSequenceClassification
+
+    config = read_config(kind, where, num_labels=1, **settings)
+    if type(config) not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
+        raise InputError(
+            f"transformers has no sequence classifier of the kind of the {kind} '{where}' ({config.model_type}): "
+            "reward models cannot start from it; name others with `--proxy-base`."
+        )
+    with torch.device("meta"):
+        model = reading(kind, where, lambda: AutoModelForSequenceClassification.from_config(config))
+    reading(kind, where, config.validate)
+    _check_vocabulary(model, kind, where, tokenizer)
+
+
 def write_folder(gguf: str, folder: str) -> None:
     """Write the causal language model and tokenizer of a GGUF file as an ordinary folder (float16)."""
     tokenizer = read_tokenizer("policy", gguf)
@@ -137,15 +215,51 @@ def _read_model(auto: Any, kind: str, where: str, tokenizer: Any, **options: Any
         return auto.from_pretrained(place, dtype=torch.float32, output_loading_info=True, **extra, **options)
 
     model, info = reading(kind, where, load)
+    _check_vocabulary(model, kind, where, tokenizer)
+    if extra:
+        model = _dequantised(model)
+    return model.eval(), set(info["missing_keys"])
+
+
+def _check_vocabulary(model: Any, kind: str, where: str, tokenizer: Any) -> None:
     embedded = model.get_input_embeddings().num_embeddings
     if len(tokenizer) > embedded:
         raise InputError(
             f"the {kind} '{where}' embeds {embedded} tokens, its tokenizer has {len(tokenizer)}: "
             "they do not belong together."
         )
-    if extra:
-        model = _dequantised(model)
-    return model.eval(), set(info["missing_keys"])
+
+
+@torch.inference_mode()
+def _check_reading_order(model: Any, name: str, pad: int) -> None:
+    """Refuse a model whose token probabilities depend on later tokens or on padding: every KL would be wrong.
+
+    Encoders read ahead when loaded as causal models, and some recurrent models read padding as text; both in silence.
+    """
+    length, padding = 6, 3
+    row = torch.tensor([i for i in range(length + 2) if i != pad][:length])
+    changed = torch.cat([row[:-1], row[:1]])
+    padded = torch.cat([torch.full((padding,), pad), row])
+    mask, position = (padded.new_ones(1, length + padding) for _ in range(2))
+    mask[0, :padding] = 0
+    position[0] = (mask[0].cumsum(0) - 1).clamp(min=0)
+
+    def logprob(ids: torch.Tensor, **options: Any) -> torch.Tensor:
+        logits: torch.Tensor = model(input_ids=ids[None], use_cache=False, **options).logits
+        return logits[0, -length:].float().log_softmax(-1)
+
+    expected = logprob(row)
+    ahead = float((logprob(changed) - expected)[:-1].abs().max())
+    if ahead > MAX_ORDER_ERROR:
+        raise InputError(
+            f"{name} is no causal language model: its log probabilities change by {ahead:.2g} nats with the tokens "
+            "that follow."
+        )
+    beside = float((logprob(padded, attention_mask=mask, position_ids=position) - expected).abs().max())
+    if beside > MAX_ORDER_ERROR:
+        raise InputError(
+            f"{name} must skip padding, but its log probabilities change by {beside:.2g} nats when a prompt is padded."
+        )
 
 
 def _place(kind: str, where: str) -> tuple[str, dict[str, str]]:

@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from overopt.bridges.lm.ppo import Scorer
-from overopt.bridges.lm.pretrained import read_classifier, read_config, read_tokenizer
+from overopt.bridges.lm.pretrained import check_reward_body, first_layers, read_classifier, read_tokenizer
 from overopt.bridges.lm.reading import ForeignScorer, Reading, scorer_chat
 from overopt.bridges.lm.recipe import ProxySize
 from overopt.bridges.lm.reward_model import RewardModel
 from overopt.bridges.lm.world import WorldSource, backbone, load_base, same_vocabulary
-from overopt.theory.errors import InputError
 
-__all__ = ["load_proxy", "save_proxy", "start_proxy"]
+__all__ = ["check_proxy_base", "load_proxy", "save_proxy", "start_proxy"]
 
 
 def start_proxy(source: WorldSource, size: ProxySize, *, private: bool = False) -> tuple[Any, Any, Reading | None]:
@@ -24,18 +23,23 @@ def start_proxy(source: WorldSource, size: ProxySize, *, private: bool = False) 
     """
     where = backbone(source, size)
     tokenizer = read_tokenizer("proxy base", where)
-    # A size without a width is cut from its model: the first `layers` layers.
-    cut = {}
-    if size.width is None and size.layers is not None:
-        depth = read_config("proxy base", where).num_hidden_layers
-        if size.layers > depth:
-            raise InputError(f"the proxy base '{where}' must have >= {size.layers} layers, got {depth}.")
-        cut = {"num_hidden_layers": size.layers}
-    model = read_classifier("proxy base", where, tokenizer, new_head=True, **cut)
+    model = read_classifier("proxy base", where, tokenizer, new_head=True, **_cut(where, size))
     if private:
         model = type(model)(model.config).eval()
     model = model.to(source.device)
     return model, tokenizer, _reading(source, model, tokenizer, f"the proxy base '{where}'")
+
+
+def check_proxy_base(source: WorldSource, size: ProxySize) -> None:
+    """Refuse a model that proxies of this size cannot start from, without reading its weights.
+
+    Raises
+    ------
+    InputError
+        As :func:`overopt.bridges.lm.pretrained.check_reward_body`, or if it has too few layers.
+    """
+    where = backbone(source, size)
+    check_reward_body("proxy base", where, read_tokenizer("proxy base", where), **_cut(where, size))
 
 
 def save_proxy(model: Any, tokenizer: Any, how: Reading | None, folder: Path) -> None:
@@ -52,6 +56,13 @@ def load_proxy(source: WorldSource, folder: Path) -> Scorer:
         return own
     tokenizer = read_tokenizer("proxy", str(folder))
     return ForeignScorer(Reading.of(load_base(source), own.model, tokenizer, _chat(source, tokenizer)), own.score)
+
+
+def _cut(where: str, size: ProxySize) -> dict[str, Any]:
+    """A size without a width is cut from its model: the first ``size.layers`` layers."""
+    if size.width is not None or size.layers is None:
+        return {}
+    return first_layers("proxy base", where, size.layers)
 
 
 def _reading(source: WorldSource, model: Any, tokenizer: Any, name: str) -> Reading | None:

@@ -8,6 +8,7 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from tokenizers.decoders import ByteLevel, Metaspace
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     BertConfig,
@@ -96,6 +97,18 @@ def write_policy(folder: Path, tokenizer: PreTrainedTokenizerFast, layers: int =
     """A random Llama language model."""
     torch.manual_seed(seed)
     AutoModelForCausalLM.from_config(_llama(tokenizer, layers)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+def write_model(folder: Path, tokenizer: PreTrainedTokenizerFast, kind: str, **settings: object) -> str:
+    """A random language model of another kind, as :class:`transformers.AutoConfig` names it."""
+    torch.manual_seed(0)
+    shape = {"num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1, "intermediate_size": 32}
+    config = AutoConfig.for_model(kind, **{"hidden_size": 16, **shape, **settings}, vocab_size=len(tokenizer))
+    for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
+        setattr(config, name, getattr(tokenizer, name))
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return str(folder)
 

@@ -9,10 +9,12 @@ import pytest
 pytest.importorskip("torch", reason="the lm extra is not installed")
 
 import torch
-from tiny_hub import chatml, inst, word_pieces, write_encoder, write_gold, write_gpt2, write_policy
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from tiny_hub import chatml, inst, word_pieces, write_encoder, write_gold, write_gpt2, write_model, write_policy
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, Gemma3Config
 
 from overopt.bridges.lm.own_models import with_own_models
+from overopt.bridges.lm.pipeline import Pipeline
+from overopt.bridges.lm.pretrained import first_layers, text_shape
 from overopt.bridges.lm.proxy_base import load_proxy, save_proxy, start_proxy
 from overopt.bridges.lm.recipe import Optimizer, ProxySize
 from overopt.bridges.lm.recipes import recipe_named
@@ -48,6 +50,7 @@ def hub(tmp_path_factory):
         "policy": write_policy(folder / "policy", chatml()),
         "plain": write_policy(folder / "plain", plain),
         "gpt2": write_gpt2(folder / "gpt2", inst()),
+        "qwen3": write_model(folder / "qwen3", chatml(), "qwen3", head_dim=8),
         "gold": write_gold(folder / "gold", inst()),
         "same": write_gold(folder / "same", chatml()),
         "encoder": write_encoder(folder / "encoder", word_pieces()),
@@ -139,7 +142,7 @@ def test_the_embedded_gold_reads_a_foreign_policys_words(hub):
     np.testing.assert_allclose(scores[1], own.score(unfinished)[0], atol=1e-5)
 
 
-@pytest.mark.parametrize("base", ["gpt2", "policy", "encoder"])
+@pytest.mark.parametrize("base", ["gpt2", "policy", "encoder", "qwen3"])
 def test_a_proxy_starts_from_any_model_and_comes_back_the_same(hub, base, tmp_path):
     source = WorldSource(policy=hub["policy"], gold=hub["gold"], proxy_bases=(("own", hub[base]),))
     torch.manual_seed(5)
@@ -147,7 +150,7 @@ def test_a_proxy_starts_from_any_model_and_comes_back_the_same(hub, base, tmp_pa
     assert model.config.num_hidden_layers == 1
     policy = load_base(source)
     rows, completions = written(policy, [True, False, True, False, True])
-    assert (how is None) == (base == "policy")
+    assert (how is None) == (base in ("policy", "qwen3"))
     pairs = LabelledPairs(rows, completions, completions[::-1], np.ones(5))
     if how is not None:
         whole = how.pairs(pairs)
@@ -178,8 +181,39 @@ def test_one_base_is_cut_to_the_recipes_sizes_and_rates_fall_with_the_width(hub,
     assert with_own_models(recipe, WorldSource(), ()) == (recipe, WorldSource())
     with pytest.raises(InputError, match=r"must name 1 model or 3, one per proxy size, got 2\."):
         with_own_models(recipe, WorldSource(), ["a", "b"])
-    with pytest.raises(InputError, match="has too few layers to be cut to 3 sizes"):
+    with pytest.raises(InputError, match=r"`--proxy-base` '.*' has too few layers to be cut to 3 sizes, got 2\."):
         with_own_models(recipe, WorldSource(), [hub["policy"]])
+    with pytest.raises(InputError, match=r"`--policy`, where proxies start without `--proxy-base`, '.*' has too few"):
+        with_own_models(recipe, WorldSource(policy=hub["policy"]), ())
+
+
+def test_a_policy_that_reads_ahead_or_reads_padding_is_refused(hub, tmp_path):
+    """Transformers loads both without a word, and every log probability of a padded batch would be another model's."""
+    with pytest.raises(InputError, match=r"\(bert\) is no causal language model: its log probabilities change by"):
+        load_policy(WorldSource(policy=hub["encoder"]))
+    rwkv = write_model(tmp_path, chatml(), "rwkv", attention_hidden_size=16, context_length=64)
+    with pytest.raises(InputError, match=r"\(rwkv\) must skip padding, but its log probabilities change by"):
+        load_policy(WorldSource(policy=rwkv))
+
+
+def test_a_model_that_proxies_cannot_start_from_is_refused_before_the_run(hub, tmp_path):
+    mixed = write_model(tmp_path / "mixed", chatml(), "lfm2", layer_types=["conv", "full_attention"])
+    (tmp_path / "prompts.txt").write_text("\n".join(f"{p} {i}" for i, p in enumerate(PROMPTS * 6)) + "\n")
+    recipe = replace(recipe_named("tiny").smoke(), prompts=4)
+    own = {"policy": mixed, "gold": hub["gold"], "prompts": str(tmp_path / "prompts.txt")}
+    bases = {size.name: hub["gpt2"] for size in recipe.sizes}
+    Pipeline(recipe, WorldSource(**own, proxy_bases=tuple(bases.items()))).check()
+    last = tuple({**bases, recipe.sizes[-1].name: mixed}.items())
+    with pytest.raises(InputError, match=r"no sequence classifier of the kind of the proxy base '.*mixed' \(lfm2\)"):
+        Pipeline(recipe, WorldSource(**own, proxy_bases=last)).check()
+
+
+def test_a_model_that_reads_more_than_text_is_not_cut(tmp_path):
+    Gemma3Config(text_config={"num_hidden_layers": 6, "hidden_size": 16}).save_pretrained(tmp_path)
+    assert text_shape("policy", str(tmp_path)) == (6, 16)
+    assert first_layers("policy", str(tmp_path), 6) == {}
+    with pytest.raises(InputError, match=r"\(gemma3\) reads more than text and cannot be cut to 2 of its 6 layers"):
+        first_layers("policy", str(tmp_path), 2)
 
 
 def widened(folder, width):

@@ -7,7 +7,7 @@ pytest.importorskip("torch", reason="the lm extra is not installed")
 
 import torch
 from tabular_policy import EOS, LONGEST, PAD, PROMPT, TabularPolicy, all_completions, sequence_logprob
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from overopt.bridges.lm import key_value_cache, sampler
 from overopt.bridges.lm.sampler import DROP_SHARE, _invert_cumulative, sample_completions
@@ -92,6 +92,50 @@ def test_cached_logprob_equals_one_full_pass():
             full = model(torch.tensor([[*prompt, *row]])).logits[0, len(prompt) - 1 : -1].log_softmax(-1)
         expected = full[torch.arange(len(row)), row].numpy()
         np.testing.assert_allclose(logprob[: len(row)], expected, atol=1e-4)
+
+
+ARCHITECTURES = {
+    "gpt2": {"n_embd": 16, "n_layer": 2, "n_head": 2},  # learned positions
+    "opt": {"hidden_size": 16, "word_embed_proj_dim": 16, "ffn_dim": 32},  # positions counted from the mask
+    "bloom": {"hidden_size": 16, "n_layer": 2, "n_head": 2},  # distances, no positions
+    "gemma3_text": {
+        "hidden_size": 16,
+        "head_dim": 8,
+        "sliding_window": 4,
+        "num_hidden_layers": 6,
+    },  # two kinds of cache
+    "mamba2": {
+        "hidden_size": 16,
+        "num_heads": 4,
+        "head_dim": 8,
+        "n_groups": 1,
+        "state_size": 4,
+        "chunk_size": 8,
+    },  # states, no keys
+    "lfm2": {"hidden_size": 16, "layer_types": ["conv", "full_attention"]},  # states and keys
+}
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_logprob_is_the_policys_whatever_its_architecture(name):
+    """Padding, positions and the cache of rows that moved, against one pass over each text by itself."""
+    torch.manual_seed(0)
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 1, "num_hidden_layers": 2, "intermediate_size": 32}
+    config = AutoConfig.for_model(name, **{**heads, "vocab_size": 11, **ARCHITECTURES[name]})
+    config.pad_token_id, config.bos_token_id, config.eos_token_id = 0, 1, 2
+    model = AutoModelForCausalLM.from_config(config).eval()
+    for weights in model.parameters():
+        if weights.dim() > 1:
+            weights.data *= 6
+    prompts = [[1, 5, 9], [1, 7], [1, 3, 4, 5, 6], [1, 10]] * 16
+    drawn = sample_completions(np.random.default_rng(0), model, prompts, max_new_tokens=12, eos=2, pad=0)
+    length = drawn.mask.sum(1)
+    assert (length <= 6).sum() > len(prompts) // DROP_SHARE, "too few rows ended early to be dropped"
+    assert drawn.logprob[drawn.mask].std() > 0.1, "the policy is uniform: a wrong position would not show"
+    for prompt, row, logprob in zip(prompts, drawn.rows(), drawn.logprob, strict=True):
+        with torch.inference_mode():
+            full = model(torch.tensor([[*prompt, *row]])).logits[0, len(prompt) - 1 : -1].log_softmax(-1)
+        np.testing.assert_allclose(logprob[: len(row)], full[torch.arange(len(row)), row].numpy(), atol=1e-3)
 
 
 def test_tokens_after_the_end_are_padding():

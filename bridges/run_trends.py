@@ -100,13 +100,18 @@ def _kl_exchange(headline: str, best_of_n: Curve, curves: Sequence[MeasuredCurve
         if curve.method != "ppo" or curve.proxy_name != headline:
             continue
         gain = min(max(point.proxy for point in curve.points), float(best_of_n.proxy_gain[-1]))
+        if gain <= 0:
+            evidence.append(f"seed {curve.seed}: the proxy never rose")
+            continue
         spent = kl_at_proxy(curve, gain)
         needed = float(np.interp(gain, best_of_n.proxy_gain, best_of_n.kl))
         ratios.append(spent / needed)
         evidence.append(f"seed {curve.seed}: {spent:.1f} against {needed:.1f} nats for a proxy gain of {gain:.2f}")
-    if not ratios:
+    if not evidence:
         return None
-    verdict: Verdict = "reproduced" if min(ratios) > 1 else "not reproduced" if max(ratios) < 1 else "cannot tell"
+    verdict: Verdict = "cannot tell"
+    if len(ratios) == len(evidence) and (min(ratios) > 1 or max(ratios) < 1):
+        verdict = "reproduced" if min(ratios) > 1 else "not reproduced"
     return Trend("PPO spends more KL than best-of-n for the same proxy gain.", verdict, "; ".join(evidence), 7)
 
 

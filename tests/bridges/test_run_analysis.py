@@ -10,7 +10,7 @@ from overopt.bridges.checkpoints import Checkpoints, checkpoint_curve
 from overopt.bridges.decomposition import decompose_best_of_n
 from overopt.bridges.kl import KL
 from overopt.bridges.run_analysis import PolicyRun, gold_peak, without_floor
-from overopt.bridges.run_summary import GoldPeak, ProxyModel
+from overopt.bridges.run_summary import CurvePoint, GoldPeak, MeasuredCurve, ProxyModel
 from overopt.bridges.run_trends import control_trend, judge_trends
 from overopt.bridges.score_bank import ScoreBank
 
@@ -101,6 +101,31 @@ def test_the_order_of_label_sizes_is_judged_step_by_step(peaks, verdict):
     proxies = [model(f"p{labels}", 100, labels, peak) for labels, peak in zip((10, 100, 1000), peaks, strict=True)]
     trends = judge_trends("proxy", {"proxy": best_of_n_curve(bank, "proxy")}, [], [turn(1, 1, 1)], proxies)
     assert next(t for t in trends if "labels" in t.statement).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("shares", "verdict", "evidence"),
+    [
+        ((2.0, 3.0), "reproduced", "against 0.6 nats"),
+        ((0.5, 0.8), "not reproduced", "against 0.6 nats"),
+        ((0.5, 3.0), "cannot tell", "against 0.6 nats"),
+        ((2.0, None), "cannot tell", "seed 1: the proxy never rose"),
+        ((None, None), "cannot tell", "seed 0: the proxy never rose; seed 1: the proxy never rose"),
+    ],
+)
+def test_kl_is_compared_at_the_same_proxy_gain_where_there_is_one(shares, verdict, evidence):
+    """Best-of-4 costs ln 4 - 3/4 = .64 nats; a PPO run that reaches its gain at ``share`` times that."""
+    bank, _ = measured_run(np.random.default_rng(0), [0.0], [0.0])
+    curve = best_of_n_curve(bank, "proxy", [1, 4, 16])
+    curves = []
+    for seed, share in enumerate(shares):
+        kl, gain = (1.0, -0.2) if share is None else (share * (np.log(4) - 0.75), float(curve.proxy_gain[1]))
+        points = (CurvePoint(0.0, 0.0, 0.0, 0.0, 0.0), CurvePoint(1.0, kl, kl**0.5, gain, 0.0))
+        curves.append(MeasuredCurve("ppo", "proxy", seed, "full-vocabulary", points))
+    trends = judge_trends("proxy", {"proxy": curve}, curves, [], [])
+    found = next(t for t in trends if t.statement.startswith("PPO spends more KL"))
+    assert found.verdict == verdict
+    assert evidence in found.evidence
 
 
 def test_the_control_arm_fails_when_gold_is_lost_again():

@@ -54,14 +54,24 @@ class PlantedUnits:
         gold_sd = float(np.sqrt(np.mean(np.square(gold_margin)) / 2))
         return cls(gold_sd, float(lengths.std()), token, float(share[token]))
 
-    def check_token(self) -> None:
-        """Make sure that a bonus for the token can be found, and does not matter before.
+    def check(self, fault: str) -> None:
+        """Make sure that base completions differ in what ``fault`` pays for.
+
+        A bonus for a token must be found, and must not matter before.
 
         Raises
         ------
         InputError
-            If its share is not ``WANTED_SHARE`` up to a factor of ``NEAR``.
+            If lengths that are paid for are all the same, or the token's share is not ``WANTED_SHARE`` up to a factor
+            of ``NEAR``.
         """
+        if fault == "length" and self.length_sd == 0:
+            raise InputError(
+                "a planted bonus for length needs base completions of more than one length, all have the same; "
+                "prompts whose answers end before the recipe's longest completion would do."
+            )
+        if fault != "exploit":
+            return
         least, most = self.WANTED_SHARE / self.NEAR, self.WANTED_SHARE * self.NEAR
         if not least <= self.token_share <= most:
             raise InputError(

@@ -49,8 +49,7 @@ def make_proxy(
             # Ends of turns are among the added tokens, and not always among the special ones.
             special = {policy.eos, *policy.tokenizer.all_special_ids, *policy.tokenizer.added_tokens_decoder}
             units = PlantedUnits.of([*pairs.chosen, *pairs.rejected], pairs.gold_margin, special)
-            if proxy.fault == "exploit":
-                units.check_token()
+            units.check(proxy.fault)
             write_json(folder / "planted.json", asdict(units))
             parameters = 0
         case EnsembleProxy():

@@ -67,7 +67,7 @@ def test_special_tokens_may_have_the_highest_ids():
     completions = [[7, 10, 99]] * 20 + [[10, 11]] * 980
     units = PlantedUnits.of(completions, np.ones(500), special={99, 100, 50_256})
     assert (units.token, units.token_share) == (7, 0.02)
-    units.check_token()
+    units.check("exploit")
 
 
 @pytest.mark.parametrize("completions", [[[10, 11]] * 1000, [[99]] * 20 + [[10]] * 980, [[99]] * 1000])
@@ -75,7 +75,16 @@ def test_a_bonus_that_no_rare_token_can_earn_is_one_line(completions):
     with pytest.raises(
         InputError, match=r"needs a token that 0\.4% to 10% of .* contain, the nearest is in [0-9.]+%\.$"
     ):
-        PlantedUnits.of(completions, np.ones(500), special={99}).check_token()
+        PlantedUnits.of(completions, np.ones(500), special={99}).check("exploit")
+
+
+def test_a_bonus_for_length_needs_lengths_that_differ():
+    """A policy whose answers are all cut at the longest completion has none."""
+    cut = PlantedUnits.of([[7, 10]] * 20 + [[10, 11]] * 980, np.ones(500), special={99})
+    with pytest.raises(InputError, match="needs base completions of more than one length, all have the same"):
+        cut.check("length")
+    cut.check("exploit")
+    PlantedUnits.of([[7, 10]] * 20 + [[10]] * 980, np.ones(500), special={99}).check("length")
 
 
 @pytest.mark.parametrize("combine", ["mean", "min", "uncertainty"])

@@ -276,7 +276,7 @@ LABEL_NOISE = replace(
     TINY,
     name="label-noise",
     measures="Gold against the share of labels that are turned around: none, 10, 25, 40%.",
-    cost="76 minutes, beside four other jobs",
+    cost="19 minutes",
     healthy=(
         "Best-of-256: +1.4 with right labels, +1.2, +1.1 and -.6 with 10, 25 and 40% turned around; held-out loss and "
         "gold have a rank correlation of -.98. PPO's peak against right labels: +.1, -.5, -.7, within the seeds' error."

@@ -299,7 +299,7 @@ REGULARISED_RM = replace(
     TINY,
     name="regularised-rm",
     measures="A simpler proxy: weight decay, one epoch instead of two, a smaller model.",
-    cost="62 minutes on one core, with three other jobs running",
+    cost="17 minutes",
     healthy=(
         "No regularisation helps measurably: best-of-256 +1.37, weight decay +1.38, one epoch +1.13, 67k parameters "
         "+.94. PPO's peak against the plain proxy's: decay +.21 [-1.02, +1.44], one epoch -.35 [-1.13, +.42], 67k +.41 "

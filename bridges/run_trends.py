@@ -109,9 +109,12 @@ def _kl_exchange(headline: str, best_of_n: Curve, curves: Sequence[MeasuredCurve
         evidence.append(f"seed {curve.seed}: {spent:.1f} against {needed:.1f} nats for a proxy gain of {gain:.2f}")
     if not evidence:
         return None
+    all_rose = len(ratios) == len(evidence)
     verdict: Verdict = "cannot tell"
-    if len(ratios) == len(evidence) and (min(ratios) > 1 or max(ratios) < 1):
-        verdict = "reproduced" if min(ratios) > 1 else "not reproduced"
+    if all_rose and min(ratios) > 1:
+        verdict = "reproduced"
+    elif all_rose and max(ratios) < 1:
+        verdict = "not reproduced"
     return Trend("PPO spends more KL than best-of-n for the same proxy gain.", verdict, "; ".join(evidence), 7)
 
 

@@ -36,10 +36,6 @@ class PreallocatedLayer(DynamicLayer):  # type: ignore[misc]
         self.keys[:, :, read:], self.values[:, :, read:] = key_states, value_states
         return self.keys, self.values
 
-    def reorder_cache(self, beam_idx: torch.Tensor) -> None:
-        """Row r becomes row ``beam_idx[r]``; where both are the same nothing is copied."""
-        self.move(len(beam_idx), *_moves(beam_idx))
-
     def move(self, rows: int, source: torch.Tensor, target: torch.Tensor) -> None:
         """Keep the first ``rows`` rows, after those of ``source`` were copied to the places ``target``."""
         moved = self.keys[source], self.values[source]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -87,7 +88,12 @@ def with_own_models(recipe: Recipe, source: WorldSource, bases: Sequence[str]) -
         shares[size.name] = share(size.width, width)
         training = _slower_training(size.training, shares[size.name])
         given.append(replace(size, name=names[size.name], width=None, layers=layers, training=training))
-    if len(set(names.values())) < len(used):
+    twice = [name for name, count in Counter(names.values()).items() if count > 1]
+    if twice and len(places) > 1:
+        raise InputError(
+            f"`--proxy-base` must name models that differ in folder name or layers, got several called '{twice[0]}'."
+        )
+    if twice:
         option = "`--proxy-base`" if bases else "`--policy`, where proxies start without `--proxy-base`,"
         raise InputError(f"{option} '{places[0]}' has too few layers to be cut to {len(used)} sizes, got {depth}.")
     of_policy = share(None, text_shape("policy", source.policy)[1] if source.policy else WIDTH)

@@ -11,7 +11,7 @@ from typing import Any
 
 from overopt.bridges.lm import stages
 from overopt.bridges.lm.proxies import needed_proxies
-from overopt.bridges.lm.proxy_base import check_proxy_base
+from overopt.bridges.lm.proxy_base import check_proxy_bases
 from overopt.bridges.lm.recipe import AnyProxy, EnsembleProxy, Proxy, Recipe
 from overopt.bridges.lm.workers import worker_processes
 from overopt.bridges.lm.world import (
@@ -60,9 +60,8 @@ class Pipeline:
         """
         policy = load_base(self.source)
         load_gold(self.source)
-        if self.source.policy or self.source.proxy_bases:
-            for size in self.recipe.sizes:
-                check_proxy_base(self.source, size)
+        if self.source.policy or self.source.proxy_bases:  # those of the embedded world may have to be trained first
+            check_proxy_bases(self.source, self.recipe.sizes)
         prompt_rows(self.source, policy.tokenizer, self.recipe.prompts)
         check_prompt_lengths(self.source, self.recipe.prompts, self.recipe.ppo.max_new_tokens)
 

@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from overopt.bridges.lm.causal_check import check_causal
 from overopt.theory.errors import InputError
 
 __all__ = [
@@ -29,7 +30,6 @@ __all__ = [
     "first_layers",
     "read_causal_model",
     "read_classifier",
-    "read_config",
     "read_tokenizer",
     "reading",
     "text_shape",
@@ -37,9 +37,6 @@ __all__ = [
 ]
 
 Read = TypeVar("Read")
-
-MAX_ORDER_ERROR = 0.01
-"""Nats by which a log probability may change with what must not matter: rounding stays far below it."""
 
 
 def reading(kind: str, where: str, load: Callable[[], Read]) -> Read:
@@ -69,7 +66,7 @@ def read_tokenizer(kind: str, where: str) -> Any:
     return tokenizer
 
 
-def read_config(kind: str, where: str, **settings: Any) -> Any:
+def _read_config(kind: str, where: str, **settings: Any) -> Any:
     """The model's configuration, without its weights; ``settings`` are fields of it to change."""
     from transformers import AutoConfig
 
@@ -85,11 +82,7 @@ def text_shape(kind: str, where: str) -> tuple[int, int]:
     InputError
         If the configuration cannot be read or does not state them.
     """
-    config = read_config(kind, where).get_text_config()
-    layers, width = (getattr(config, name, None) for name in ("num_hidden_layers", "hidden_size"))
-    if not isinstance(layers, int) or not isinstance(width, int):
-        raise InputError(f"the {kind} '{where}' ({config.model_type}) does not state its layers and width.")
-    return layers, width
+    return _text_shape(_read_config(kind, where), kind, where)
 
 
 def first_layers(kind: str, where: str, layers: int) -> dict[str, Any]:
@@ -100,7 +93,8 @@ def first_layers(kind: str, where: str, layers: int) -> dict[str, Any]:
     InputError
         If it has fewer, or its layers belong to a part of it.
     """
-    config, (depth, _) = read_config(kind, where), text_shape(kind, where)
+    config = _read_config(kind, where)
+    depth, _ = _text_shape(config, kind, where)
     if layers > depth:
         raise InputError(f"the {kind} '{where}' must have >= {layers} layers, got {depth}.")
     if layers == depth:
@@ -125,13 +119,13 @@ def read_causal_model(kind: str, where: str, tokenizer: Any) -> Any:
     Raises
     ------
     InputError
-        If it cannot be read, embeds fewer tokens than ``tokenizer`` has, gives a token another probability when the
-        tokens behind it change, or when its prompt is padded.
+        If it cannot be read, embeds fewer tokens than ``tokenizer`` has, or reads ahead or reads padding, as
+        :func:`overopt.bridges.lm.causal_check.check_causal` finds.
     """
     from transformers import AutoModelForCausalLM
 
     model = _read_model(AutoModelForCausalLM, kind, where, tokenizer)[0]
-    _check_reading_order(model, f"the {kind} '{where}' ({model.config.model_type})", tokenizer.pad_token_id)
+    check_causal(model, f"the {kind} '{where}' ({model.config.model_type})", tokenizer.pad_token_id)
     return model
 
 
@@ -180,7 +174,7 @@ def check_reward_body(kind: str, where: str, tokenizer: Any, **settings: Any) ->
     """
     from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, AutoModelForSequenceClassification
 
-    config = read_config(kind, where, num_labels=1, **settings)
+    config = _read_config(kind, where, num_labels=1, **settings)
     if type(config) not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
         raise InputError(
             f"transformers has no sequence classifier of the kind of the {kind} '{where}' ({config.model_type}): "
@@ -221,44 +215,20 @@ def _read_model(auto: Any, kind: str, where: str, tokenizer: Any, **options: Any
     return model.eval(), set(info["missing_keys"])
 
 
+def _text_shape(config: Any, kind: str, where: str) -> tuple[int, int]:
+    config = config.get_text_config()
+    layers, width = (getattr(config, name, None) for name in ("num_hidden_layers", "hidden_size"))
+    if not isinstance(layers, int) or not isinstance(width, int):
+        raise InputError(f"the {kind} '{where}' ({config.model_type}) does not state its layers and width.")
+    return layers, width
+
+
 def _check_vocabulary(model: Any, kind: str, where: str, tokenizer: Any) -> None:
     embedded = model.get_input_embeddings().num_embeddings
     if len(tokenizer) > embedded:
         raise InputError(
             f"the {kind} '{where}' embeds {embedded} tokens, its tokenizer has {len(tokenizer)}: "
             "they do not belong together."
-        )
-
-
-@torch.inference_mode()
-def _check_reading_order(model: Any, name: str, pad: int) -> None:
-    """Refuse a model whose token probabilities depend on later tokens or on padding: every KL would be wrong.
-
-    Encoders read ahead when loaded as causal models, and some recurrent models read padding as text; both in silence.
-    """
-    length, padding = 6, 3
-    row = torch.tensor([i for i in range(length + 2) if i != pad][:length])
-    changed = torch.cat([row[:-1], row[:1]])
-    padded = torch.cat([torch.full((padding,), pad), row])
-    mask, position = (padded.new_ones(1, length + padding) for _ in range(2))
-    mask[0, :padding] = 0
-    position[0] = (mask[0].cumsum(0) - 1).clamp(min=0)
-
-    def logprob(ids: torch.Tensor, **options: Any) -> torch.Tensor:
-        logits: torch.Tensor = model(input_ids=ids[None], use_cache=False, **options).logits
-        return logits[0, -length:].float().log_softmax(-1)
-
-    expected = logprob(row)
-    ahead = float((logprob(changed) - expected)[:-1].abs().max())
-    if ahead > MAX_ORDER_ERROR:
-        raise InputError(
-            f"{name} is no causal language model: its log probabilities change by {ahead:.2g} nats with the tokens "
-            "that follow."
-        )
-    beside = float((logprob(padded, attention_mask=mask, position_ids=position) - expected).abs().max())
-    if beside > MAX_ORDER_ERROR:
-        raise InputError(
-            f"{name} must skip padding, but its log probabilities change by {beside:.2g} nats when a prompt is padded."
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from overopt.bridges.lm.recipe import ProxySize
 from overopt.bridges.lm.reward_model import RewardModel
 from overopt.bridges.lm.world import WorldSource, backbone, load_base, same_vocabulary
 
-__all__ = ["check_proxy_base", "load_proxy", "save_proxy", "start_proxy"]
+__all__ = ["check_proxy_bases", "load_proxy", "save_proxy", "start_proxy"]
 
 
 def start_proxy(source: WorldSource, size: ProxySize, *, private: bool = False) -> tuple[Any, Any, Reading | None]:
@@ -30,16 +31,18 @@ def start_proxy(source: WorldSource, size: ProxySize, *, private: bool = False) 
     return model, tokenizer, _reading(source, model, tokenizer, f"the proxy base '{where}'")
 
 
-def check_proxy_base(source: WorldSource, size: ProxySize) -> None:
-    """Refuse a model that proxies of this size cannot start from, without reading its weights.
+def check_proxy_bases(source: WorldSource, sizes: Sequence[ProxySize]) -> None:
+    """Refuse models that proxies of these sizes cannot start from, without reading their weights.
 
     Raises
     ------
     InputError
-        As :func:`overopt.bridges.lm.pretrained.check_reward_body`, or if it has too few layers.
+        As :func:`overopt.bridges.lm.pretrained.check_reward_body`, or if one has too few layers.
     """
-    where = backbone(source, size)
-    check_reward_body("proxy base", where, read_tokenizer("proxy base", where), **_cut(where, size))
+    bases = {size: backbone(source, size) for size in sizes}
+    tokenizers = {where: read_tokenizer("proxy base", where) for where in dict.fromkeys(bases.values())}
+    for size, where in bases.items():
+        check_reward_body("proxy base", where, tokenizers[where], **_cut(where, size))
 
 
 def save_proxy(model: Any, tokenizer: Any, how: Reading | None, folder: Path) -> None:

@@ -183,12 +183,17 @@ def test_one_base_is_cut_to_the_recipes_sizes_and_rates_fall_with_the_width(hub,
         with_own_models(recipe, WorldSource(), ["a", "b"])
     with pytest.raises(InputError, match=r"`--proxy-base` '.*' has too few layers to be cut to 3 sizes, got 2\."):
         with_own_models(recipe, WorldSource(), [hub["policy"]])
+    alike = write_policy(tmp_path / "elsewhere" / "deep", chatml(), layers=8)
+    with pytest.raises(InputError, match="must name models that differ in folder name or layers, got several called"):
+        with_own_models(recipe, WorldSource(), [deep, alike, hub["policy"]])
     with pytest.raises(InputError, match=r"`--policy`, where proxies start without `--proxy-base`, '.*' has too few"):
         with_own_models(recipe, WorldSource(policy=hub["policy"]), ())
 
 
 def test_a_policy_that_reads_ahead_or_reads_padding_is_refused(hub, tmp_path):
     """Transformers loads both without a word, and every log probability of a padded batch would be another model's."""
+    for right in ("policy", "gpt2", "qwen3"):
+        load_policy(WorldSource(policy=hub[right]))
     with pytest.raises(InputError, match=r"\(bert\) is no causal language model: its log probabilities change by"):
         load_policy(WorldSource(policy=hub["encoder"]))
     rwkv = write_model(tmp_path, chatml(), "rwkv", attention_hidden_size=16, context_length=64)

@@ -94,25 +94,14 @@ def test_cached_logprob_equals_one_full_pass():
         np.testing.assert_allclose(logprob[: len(row)], expected, atol=1e-4)
 
 
+STATES = {"num_heads": 4, "head_dim": 8, "n_groups": 1, "state_size": 4, "chunk_size": 8}
 ARCHITECTURES = {
     "gpt2": {"n_embd": 16, "n_layer": 2, "n_head": 2},  # learned positions
-    "opt": {"hidden_size": 16, "word_embed_proj_dim": 16, "ffn_dim": 32},  # positions counted from the mask
-    "bloom": {"hidden_size": 16, "n_layer": 2, "n_head": 2},  # distances, no positions
-    "gemma3_text": {
-        "hidden_size": 16,
-        "head_dim": 8,
-        "sliding_window": 4,
-        "num_hidden_layers": 6,
-    },  # two kinds of cache
-    "mamba2": {
-        "hidden_size": 16,
-        "num_heads": 4,
-        "head_dim": 8,
-        "n_groups": 1,
-        "state_size": 4,
-        "chunk_size": 8,
-    },  # states, no keys
-    "lfm2": {"hidden_size": 16, "layer_types": ["conv", "full_attention"]},  # states and keys
+    "opt": {"word_embed_proj_dim": 16, "ffn_dim": 32},  # positions counted from the mask
+    "bloom": {"n_layer": 2, "n_head": 2},  # distances, no positions
+    "gemma3_text": {"head_dim": 8, "sliding_window": 4, "num_hidden_layers": 6},  # two kinds of cache
+    "mamba2": STATES,  # states, no keys
+    "lfm2": {"layer_types": ["conv", "full_attention"]},  # states and keys
 }
 
 
@@ -120,8 +109,9 @@ ARCHITECTURES = {
 def test_logprob_is_the_policys_whatever_its_architecture(name):
     """Padding, positions and the cache of rows that moved, against one pass over each text by itself."""
     torch.manual_seed(0)
-    heads = {"num_attention_heads": 2, "num_key_value_heads": 1, "num_hidden_layers": 2, "intermediate_size": 32}
-    config = AutoConfig.for_model(name, **{**heads, "vocab_size": 11, **ARCHITECTURES[name]})
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 1}
+    shape = {"vocab_size": 11, "hidden_size": 16, "num_hidden_layers": 2, "intermediate_size": 32, **heads}
+    config = AutoConfig.for_model(name, **{**shape, **ARCHITECTURES[name]})
     config.pad_token_id, config.bos_token_id, config.eos_token_id = 0, 1, 2
     model = AutoModelForCausalLM.from_config(config).eval()
     for weights in model.parameters():
